@@ -1,0 +1,46 @@
+"""The frame of every `python -m stages.<stage>`: what the user did wrong is one line, never a traceback."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+
+from stages.settings import InputError
+
+# exit codes: 0 done, 1 the work failed, 2 wrong usage or settings, 130 interrupted
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+def command(main: Callable[[], None]) -> None:
+    """Run `main`, print known failures as one line on stderr and exit with their code."""
+    quiet_libraries()
+    try:
+        main()
+    except InputError as error:
+        fail(str(error), USAGE)
+    except MemoryError as error:
+        fail(f"out of memory: {str(error) or 'the machine has no more to give'}; use a smaller batch_size or dataset", FAILED)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            fail(f"disk full while writing {error.filename or 'output'}; free some space and run again, finished work is kept", FAILED)
+        raise
+    except RuntimeError as error:
+        if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
+            raise
+        fail(f"out of memory: {str(error).splitlines()[0]}; use a smaller batch_size", FAILED)
+    except KeyboardInterrupt:
+        fail("interrupted; run again to go on from the last checkpoint", INTERRUPTED)
+
+
+def fail(line: str, code: int) -> None:
+    print("error: " + " ".join(line.split()), file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+def quiet_libraries() -> None:
+    """No telemetry from any library, whoever started this process."""
+    for name, value in {"DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1", "GX_ANALYTICS_ENABLED": "false",
+                        "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,82 @@
+"""What a family is: a `Config`, a `Model`, and the optimisation phases or kernel epochs through which one loop trains them all.
+
+A family file holds, top to bottom: docstring (paper, equations, deviations and what they cost), `CITATION`, `Config` (a dataclass of
+checked settings), networks, `Model`. It knows torch, numpy and numba; never files, devices or printing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimisation phase of a step (the idea is StyleGAN's loop): which modules it may change, and when.
+
+    `modules` are attribute names of the model ((): all of it); the phase runs at steps where (step % every == 0), `repeat` times, each
+    on a batch of its own, for start <= step < stop. `fp32` keeps it out of autocast (gradient penalties).
+    """
+
+    name: str
+    modules: tuple[str, ...] = ()
+    every: int = 1
+    repeat: int = 1
+    start: int = 0
+    stop: int | None = None
+    fp32: bool = False
+
+
+class Model(nn.Module):
+    """Base of the families trained by gradient steps.
+
+    `Model(config, meta)`: config is the family's Config, meta the prepared dataset's meta.json (sizes and shapes).
+    Class attributes a family may set: `kinds` (kinds of prepared data it can read), `inputs` (arrays a batch holds, without the
+    split's name), `train_defaults` (settings of the loop that differ from TrainSettings), `adversarial` (one batch need not be overfitted).
+
+    What evaluation may ask for, defined only where it makes sense:
+        encode(x) -> [B, D]; sample(n, generator) -> [n, ...]; reconstruct(x) -> like x; score(h, r, t) -> [B] (higher is likelier);
+        log_likelihood(x, k, generator) -> [B] in nats; logits(x) -> [B, classes]; features(x) -> [B, D]; vectors() -> {name: [N, D] float32}.
+    """
+
+    kinds: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    train_defaults: Mapping[str, Any] = {}
+    adversarial = False
+    phases: tuple[Phase, ...] = (Phase("main"),)
+
+    def loss(self, batch: dict[str, Tensor], phase: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Scalar loss of `phase` on the batch, and the terms worth logging."""
+        raise NotImplementedError
+
+    def after_update(self, phase: str, step: int) -> None:
+        """Called after the optimiser's step of `phase`: clipping, renormalisation, moving averages, codebooks."""
+
+    def begin(self, data: Mapping[str, np.ndarray], seed: int) -> None:
+        """Called once before the first step with the training arrays: initial values that depend on data."""
+
+    def validate(self, data: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Losses on the validation split; `loss` is what early stopping watches (lower is better). {} where nothing is to be watched."""
+        return {}
+
+
+class KernelModel(Model):
+    """Base of the families whose time goes into sparse rows: a numba kernel per epoch in place of autograd.
+
+    The parameters are ordinary (requires_grad=False) and the kernel changes them in place, so saving and resuming are the same as for
+    every other family. `written_out_loss` is the objective in plain torch; a test holds the kernel's update against its gradient.
+    """
+
+    def epoch(self, data: Mapping[str, np.ndarray], seed: int, epoch: int, epochs: int, threads: int) -> tuple[int, dict[str, float]]:
+        """One pass in place. Returns (examples processed, terms to log, `loss` among them). A pure function of state, data, seed and epoch."""
+        raise NotImplementedError
+
+
+def views(model: nn.Module) -> dict[str, np.ndarray]:
+    """Numpy views that share memory with the model's CPU parameters and buffers, by name: what kernels write into."""
+    return {name: tensor.detach().numpy() for name, tensor in model.state_dict(keep_vars=True).items()}

@@ -1,0 +1,49 @@
+"""Trained runs on disk: `run.json` and one `weights.safetensors` a seed. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+import stages.models
+from stages.files import read_json
+from stages.settings import InputError, choose, configure
+
+
+def families() -> list[str]:
+    """Names of the family files."""
+    return sorted(m.name for m in pkgutil.iter_modules(stages.models.__path__) if m.name != "base" and not m.ispkg)
+
+
+def family_module(name: str, where: str = "family"):
+    """The module of a family, after a check against the files that exist."""
+    return importlib.import_module(f"stages.models.{choose(name, families(), where, 'family')}")
+
+
+def read_tensors(path: Path) -> dict:
+    """Tensors of a safetensors file; anything else (a pickle, a truncated file) is refused in one line."""
+    path = Path(path)
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; train the run first") from None
+    except (SafetensorError, ValueError, OSError) as error:
+        raise InputError(f"{path}: not a safetensors file ({error}); only safetensors are read, pickles never; delete it and train again") from None
+
+
+def load_run(folder: Path, seed: int, meta: dict):
+    """The trained model of `seed` in eval mode on the CPU; `meta` is the prepared dataset's. Raises InputError if it does not fit."""
+    folder = Path(folder)
+    run = read_json(folder / "run.json")
+    module = family_module(run["family"], f"{folder}/run.json")
+    model = module.Model(configure(module.Config, run["model"], f"{folder}/run.json: model"), meta)
+    tensors = read_tensors(folder / str(seed) / "weights.safetensors")
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(f"{folder}/{seed}/weights.safetensors: does not fit family {run['family']} ({str(error).splitlines()[-1].strip()}); train again") from None
+    return model.eval()

@@ -1,0 +1,30 @@
+"""Settings of the training loop. Layers, narrowest wins: these < the family's train_defaults < `train:` < `runs.<name>.train`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stages.settings import field
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    device: Literal["auto", "cpu", "cuda"] = field("auto", doc="auto: cuda where there is one")
+    threads: int = field(1, low=1, high=256, doc="of torch and of the kernels; more than one makes Hogwild kernels irreproducible")
+    autocast: bool = field(False, doc="bfloat16 outside the phases marked fp32")
+    channels_last: bool = field(False)
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = field("adam")
+    lr: float = field(1e-3, above=0.0)
+    lr_decay: Literal["none", "linear", "cosine"] = field("none", doc="to zero at the last step")
+    betas: tuple[float, float] = field((0.9, 0.999), low=0.0, high=1.0)
+    weight_decay: float = field(0.0, low=0.0)
+    clip_norm: float | None = field(None, above=0.0, doc="gradient norm of a phase is clipped to this")
+    batch_size: int = field(128, low=1)
+    steps: int = field(1000, low=1, doc="of gradient families")
+    epochs: int = field(5, low=1, doc="of kernel families")
+    log_every: int = field(50, low=1, doc="steps between two rows of the curve")
+    validate_every: int = field(0, low=0, doc="steps (epochs of kernel families) between two looks at the validation split; 0: never")
+    patience: int = field(0, low=0, doc="stop after so many looks without improvement, keep the best; 0: keep the last")
+    ema: float | None = field(None, low=0.0, high=1.0, doc="decay of the moving average of the weights of ema_modules")
+    checkpoint_seconds: float = field(15.0, above=0.0)
