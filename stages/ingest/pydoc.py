@@ -1,0 +1,93 @@
+"""Python's own documentation as a corpus: the reference topics of `pydoc_data` and every docstring of the standard library.
+
+`group` is the top-level package of a docstring and `topics.<name>` of a topic, so that a hash split keeps what is written about
+one thing on one side. Texts that occur twice are kept once, where they come first.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import polars as pl
+
+from stages.ingest import standard_library
+from stages.ingest.raw import Raw
+from stages.settings import InputError, field
+
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'(*`]?[A-Z])")
+RULE = re.compile(r"^[\s*=~^#+.-]+$")
+
+
+@dataclass(frozen=True)
+class SentenceOptions:
+    low: int = field(4, low=1, doc="fewest tokens (between spaces) of a sentence")
+    high: int = field(25, low=1, doc="most tokens")
+
+
+@dataclass(frozen=True)
+class DocumentOptions:
+    words: int = field(60, low=0, doc="words a document; the rest of a text shorter than half of it joins the last; 0: whole texts")
+
+
+def pydoc_sentences(options: SentenceOptions) -> Raw:
+    """One document a distinct sentence of `low` to `high` tokens."""
+    if options.low > options.high:
+        raise InputError(f"options.low: {options.low} is more than options.high, {options.high}; no sentence would be left")
+    rows = []
+    for name, group, text in _texts():
+        sentences = [s for paragraph in paragraphs(text) for s in SENTENCE_END.split(paragraph)]
+        rows += [(f"{name}#{i}", group, s) for i, s in enumerate(sentences) if options.low <= len(s.split()) <= options.high]
+    return _raw(rows)
+
+
+def pydoc_documents(options: DocumentOptions) -> Raw:
+    """One document a chunk of `words` words of a topic, or of the docstrings of one module end to end."""
+    joined: dict[tuple[str, str], list[str]] = {}
+    for name, group, text in _texts(by_module=True):
+        joined.setdefault((name, group), []).extend(" ".join(paragraphs(text)).split())
+    rows = []
+    for (name, group), words in joined.items():
+        rows += [(f"{name}#{i}", group, " ".join(chunk)) for i, chunk in enumerate(chunks(words, options.words))]
+    return _raw(rows)
+
+
+def chunks(words: list[str], size: int) -> list[list[str]]:
+    """`words` in runs of `size`; a last run shorter than half joins the one before it."""
+    if size == 0 or len(words) <= size:
+        return [words] if words else []
+    cut = [words[i:i + size] for i in range(0, len(words), size)]
+    if len(cut[-1]) * 2 < size:
+        cut[-2:] = [cut[-2] + cut[-1]]
+    return cut
+
+
+def paragraphs(text: str) -> list[str]:
+    """Running text of a docstring: blocks between blank lines on one line each, without rules and interactive examples."""
+    found = []
+    for block in re.split(r"\n\s*\n", text):
+        lines = [line.strip() for line in block.splitlines() if not RULE.match(line)]
+        if lines and not any(line.startswith((">>>", "...", "$ ")) for line in lines):
+            found.append(re.sub(r"^[*-] ", "", " ".join(lines)))
+    return found
+
+
+def _texts(by_module: bool = False):
+    """(name, group, text): topics, then docstrings, each distinct text once."""
+    seen = set()
+    for name, text in standard_library.topics():
+        yield f"topics.{name}", f"topics.{name}", text
+    for module in standard_library.modules():
+        for name, text in standard_library.docstrings(module):
+            if text not in seen:
+                seen.add(text)
+                yield module.name if by_module else name, module.package, text
+
+
+def _raw(rows) -> Raw:
+    table = pl.DataFrame(rows, schema=["doc_id", "group", "text"], orient="row")
+    table = table.unique("text", keep="first", maintain_order=True)
+    numbered = pl.int_range(pl.len()).over("doc_id").cast(pl.String)  # a class defined twice in a module gives its name twice
+    table = table.with_columns(pl.when(numbered == "0").then(pl.col("doc_id")).otherwise(pl.col("doc_id") + "~" + numbered))
+    return Raw("documents", {"documents": table}, licence=standard_library.LICENCE, address=standard_library.ADDRESS,
+               notes={"python": standard_library.python_version()})

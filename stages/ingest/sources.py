@@ -1,0 +1,57 @@
+"""Which source an entry means: a built-in one, a public one, or the user's own files; found, checked, read and written."""
+
+from __future__ import annotations
+
+import importlib
+import typing
+from pathlib import Path
+
+from stages.ingest.raw import write
+from stages.settings import InputError, choose, configure
+
+DOMAINS = ("receipts", "corpora", "graphs", "images")
+SOURCES = ("builtin", "public", "path")
+
+# name -> domain and module; the function of that name there takes its checked options and returns a Raw
+BUILTIN = {
+    "simulated_shop": ("receipts", "simulated_shop"),
+    "pydoc_sentences": ("corpora", "pydoc"),
+    "pydoc_documents": ("corpora", "pydoc"),
+    "dates": ("corpora", "dates"),
+    "karate": ("graphs", "graphs"),
+    "les_miserables": ("graphs", "graphs"),
+    "digits_neighbours": ("graphs", "graphs"),
+    "stdlib_calls": ("graphs", "stdlib_calls"),
+    "stdlib_knowledge": ("graphs", "stdlib_knowledge"),
+    "digits": ("images", "images"),
+    "photo_patches": ("images", "images"),
+    "shapes": ("images", "shapes"),
+    "ring": ("images", "images"),
+    "grid": ("images", "images"),
+}
+
+
+def ingest(dataset: str, entry, out: Path) -> dict:
+    """Read the source of `entry` (domain, source, name, options) and write it as the folder `out`; returns source.json.
+
+    Raises InputError for whatever the user can mend: names, options, files, checksums.
+    """
+    where = f"datasets.{dataset}"
+    choose(entry.domain, DOMAINS, f"{where}.domain", "domain")
+    choose(entry.source, SOURCES, f"{where}.source", "source")
+    read = {"builtin": _builtin}[entry.source]
+    raw = read(entry, where)
+    return write(raw, out, {"dataset": dataset, "domain": entry.domain, "source": entry.source, "name": entry.name})
+
+
+def _builtin(entry, where):
+    domain, module = BUILTIN[choose(entry.name, BUILTIN, f"{where}.name", "built-in source")]
+    if domain != entry.domain:
+        raise InputError(f"{where}.domain: the built-in source {entry.name} belongs to {domain}, found {entry.domain!r}")
+    function = getattr(importlib.import_module(f"stages.ingest.{module}"), entry.name)
+    return function(configure(options_of(function), entry.options, f"{where}.options"))
+
+
+def options_of(function) -> type:
+    """The options dataclass a source takes: the type of its first parameter."""
+    return next(iter(typing.get_type_hints(function).values()))
