@@ -1,0 +1,34 @@
+"""Bounds on the log-likelihood and reconstruction errors of models with a latent variable. Bounds are stored as positive nats."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+DRAWS = 20000  # latent draws held at once
+
+
+@torch.no_grad()
+def importance_bound(model, x: Tensor, k: int, seed: int) -> Tensor:
+    """-log 1/k sum_i p(x, z_i) / q(z_i | x) for each x [B], z_i from q (Burda et al. 2016, eq. 8), in nats, lower is better.
+
+    Read in pieces: log-means of k_1, k_2, ... draws join as log sum_j k_j exp(l_j) - log k, which is the bound of all k draws.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    bounds, rows = [], max(1, min(len(x), DRAWS // min(k, DRAWS)))
+    for part in x.split(rows):
+        pieces, left = [], k
+        while left:
+            draws = min(left, max(1, DRAWS // len(part)))
+            pieces.append(model.log_likelihood(part, draws, generator).double() + math.log(draws))
+            left -= draws
+        bounds.append(torch.logsumexp(torch.stack(pieces), 0) - math.log(k))
+    return -torch.cat(bounds)
+
+
+@torch.no_grad()
+def reconstruction_error(model, x: Tensor) -> float:
+    """Mean squared error of a pixel, images in [0, 1], reconstructed at the mean of the code."""
+    return float(torch.cat([(model.reconstruct(part) - part).double().flatten(1).pow(2).mean(1) for part in x.split(512)]).mean())

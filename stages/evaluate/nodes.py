@@ -1,0 +1,155 @@
+"""Node classification and edge prediction from vectors of nodes, and their classical rivals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from scipy import optimize, sparse
+from scipy.special import expit
+
+from stages.evaluate.probes import standardised
+
+
+def one_vs_rest(train: np.ndarray, targets: np.ndarray, test: np.ndarray, c: float = 1.0) -> np.ndarray:
+    """Decision scores [n_test, classes] of one logistic regression a class: 1/2 |w|^2 + C sum log(1 + exp(-y f)), intercept free.
+
+    The same optimum as scikit-learn's OneVsRestClassifier(LogisticRegression(C)), all classes in one minimisation. targets bool
+    [n, classes]; a class without positives gets -inf, one without negatives +inf.
+    """
+    present, absent = targets.any(0), ~targets.all(0)
+    fitted = present & absent
+    scores = np.where(present, np.inf, -np.inf) * np.ones((len(test), 1))
+    x = np.column_stack([train, np.ones(len(train))])
+    sign = np.where(targets[:, fitted], 1.0, -1.0)
+    shape = (x.shape[1], sign.shape[1])
+
+    def objective(flat):
+        weights = flat.reshape(shape)
+        margin = sign * (x @ weights)
+        gradient = -c * (x.T @ (sign * expit(-margin)))
+        gradient[:-1] += weights[:-1]
+        return 0.5 * (weights[:-1] ** 2).sum() + c * np.logaddexp(0.0, -margin).sum(), gradient.ravel()
+
+    if fitted.any():
+        found = optimize.minimize(objective, np.zeros(shape[0] * shape[1]), jac=True, method="L-BFGS-B",
+                                  options={"maxiter": 300, "ftol": 1e-8, "gtol": 1e-3, "maxcor": 10})
+        scores[:, fitted] = np.column_stack([test, np.ones(len(test))]) @ found.x.reshape(shape)
+    return scores
+
+
+def top_k(scores: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """bool [n, classes]: the k[i] best classes of row i, their number being known (Perozzi et al. 2014). Ties by class id."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    chosen = np.zeros(scores.shape, bool)
+    np.put_along_axis(chosen, order, np.arange(scores.shape[1])[None] < k[:, None], 1)
+    return chosen
+
+
+def f1(truth: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
+    """(micro, macro) F1 of bool [n, classes]; macro over the classes that occur in the truth or the prediction."""
+    both, sums = (truth & predicted).sum(0), truth.sum(0) + predicted.sum(0)
+    occurring = sums > 0
+    return float(2.0 * both.sum() / max(sums.sum(), 1)), float((2.0 * both[occurring] / sums[occurring]).mean())
+
+
+def shuffles(n: int, share: float, repeats: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(labelled, rest) positions of `repeats` random splits with `share` of n labelled; the same for every method."""
+    for repeat in range(repeats):
+        order = np.random.default_rng([seed, repeat]).permutation(n)
+        cut = min(max(int(round(share * n)), 1), n - 1)
+        yield np.sort(order[:cut]), np.sort(order[cut:])
+
+
+Classify = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def classification(classify: Classify, labels: np.ndarray, classes: int, shares=(0.1, 0.5, 0.9), repeats: int = 10,
+                   seed: int = 0) -> dict[str, float]:
+    """micro_f1_10 ... macro_f1_90: means over `repeats` shuffles, the number of labels of a test node known (here one each).
+
+    classify(labelled nodes, bool targets of them [n, classes], nodes to classify) -> scores [m, classes]. Nodes with label -1 are left out.
+    """
+    nodes = np.flatnonzero(labels >= 0)
+    truth = labels[nodes][:, None] == np.arange(classes)[None]
+    metrics = {}
+    for share in shares:
+        scored = []
+        for known, rest in shuffles(len(nodes), share, repeats, seed):
+            scores = classify(nodes[known], truth[known], nodes[rest])
+            scored.append(f1(truth[rest], top_k(scores, truth[rest].sum(1))))
+        micro, macro = np.mean(scored, axis=0)
+        metrics |= {f"micro_f1_{round(100 * share)}": float(micro), f"macro_f1_{round(100 * share)}": float(macro)}
+    return metrics
+
+
+def by_vectors(vectors: np.ndarray) -> Classify:
+    """One-vs-rest logistic regression on the vectors, standardised on the labelled nodes."""
+    def classify(known, targets, rest):
+        train, test = standardised(vectors[known], vectors[rest])
+        return one_vs_rest(train, targets, test)
+    return classify
+
+
+def by_majority(known, targets, rest) -> np.ndarray:
+    """Every node gets the commonest labels of the labelled ones."""
+    return np.tile(targets.sum(0).astype(float), (len(rest), 1))
+
+
+def by_propagation(adjacency: sparse.csr_matrix, steps: int = 50) -> Classify:
+    """Label propagation (Zhu and Ghahramani 2002): F <- D^-1 A F with the labelled rows held, `steps` times; unreached nodes: majority."""
+    degree = np.asarray(adjacency.sum(1)).ravel()
+    walk = sparse.diags(1.0 / np.maximum(degree, 1e-12)) @ adjacency
+
+    def classify(known, targets, rest):
+        start = np.zeros((adjacency.shape[0], targets.shape[1]))
+        start[known] = targets
+        mass = start
+        for _ in range(steps):
+            mass = walk @ mass
+            mass[known] = start[known]
+        return mass[rest] + 1e-9 * targets.mean(0)
+    return classify
+
+
+def adjacency(indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray) -> sparse.csr_matrix:
+    """The training graph, symmetric, float64."""
+    n = len(indptr) - 1
+    return sparse.csr_matrix((np.asarray(weights, np.float64), np.asarray(indices), np.asarray(indptr)), (n, n))
+
+
+def spectral(graph: sparse.csr_matrix, width: int) -> np.ndarray:
+    """[n, width]: eigenvectors of the largest eigenvalues of D^-1/2 A D^-1/2 (the smallest of the normalised Laplacian), signs fixed.
+
+    The leading one, constant up to degree, is left out. Isolated nodes get 0.
+    """
+    from scipy.sparse.linalg import eigsh
+
+    degree = np.asarray(graph.sum(1)).ravel()
+    scale = sparse.diags(np.where(degree > 0, 1.0 / np.sqrt(np.maximum(degree, 1e-12)), 0.0))
+    normal = (scale @ graph @ scale).tocsr()
+    n, k = graph.shape[0], width + 1
+    if k < n - 1:
+        values, vectors = eigsh(normal + sparse.identity(n), k, which="LA", v0=np.ones(n))
+    else:
+        values, vectors = np.linalg.eigh(normal.toarray())
+    vectors = vectors[:, np.argsort(-values, kind="stable")][:, 1:k]
+    return vectors * np.where(vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
+
+
+def neighbour_scores(graph: sparse.csr_matrix, pairs: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores [n] of pairs [n, 2] by common_neighbours, adamic_adar (sum of 1 / log degree of the shared) and preferential_attachment."""
+    links = graph.copy()
+    links.data[:] = 1.0
+    degree = np.asarray(links.sum(1)).ravel()
+    left, right = links[pairs[:, 0]], links[pairs[:, 1]]
+    shared = left.multiply(right).tocsr()
+    weight = np.where(degree > 1, 1.0 / np.log(np.maximum(degree, 2.0)), 0.0)
+    return {"common_neighbours": np.asarray(shared.sum(1)).ravel(), "adamic_adar": shared @ weight,
+            "preferential_attachment": degree[pairs[:, 0]] * degree[pairs[:, 1]]}
+
+
+def edge_scores(vectors: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Cosine of the two ends [n]; zero vectors score 0."""
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return (unit[pairs[:, 0]] * unit[pairs[:, 1]]).sum(1)

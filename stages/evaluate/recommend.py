@@ -1,0 +1,141 @@
+"""Next-item recommendation on held-out receipts.
+
+Protocol. A receipt is its items in order, repeats dropped. `next` gives one test pair (query -> target) for every item and the one that
+follows it; `all` one for every ordered pair of different items of the receipt. For each pair every item of the catalogue but the query
+is ranked (ties by the mean), the target's rank counts. Pairs are grouped by how many training receipts hold both items, and by whether
+the target is cold (in fewer than `cold` training receipts). Pairs never seen together are also ranked among the items never seen with the
+query only, where seen ones cannot drown them (`_unseen`). The same pairs serve the model and the baselines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from stages.evaluate import ranking
+
+BUCKETS = {"0": (0, 0), "1_2": (1, 2), "3_9": (3, 9), "10_up": (10, np.inf)}
+ROWS = 512  # queries scored at once
+
+
+def receipt_matrix(tokens: np.ndarray, offsets: np.ndarray, items: int) -> sparse.csr_matrix:
+    """Receipts x items, 1.0 where the receipt holds the item. Unknown items (negative ids) are left out."""
+    rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    known = np.asarray(tokens) >= 0
+    matrix = sparse.csr_matrix((np.ones(known.sum()), (rows[known], np.asarray(tokens)[known])), (len(offsets) - 1, items))
+    matrix.data[:] = 1.0
+    return matrix
+
+
+def pair_counts(receipts: sparse.csr_matrix) -> sparse.csr_matrix:
+    """items x items: receipts that hold both; the diagonal is left out."""
+    counts = (receipts.T @ receipts).tocsr()
+    counts.setdiag(0.0)
+    counts.eliminate_zeros()
+    counts.sort_indices()
+    return counts
+
+
+def heldout_pairs(tokens: np.ndarray, offsets: np.ndarray, which: str = "next") -> np.ndarray:
+    """[n, 2] (query, target) of the protocol above, in the order of the receipts."""
+    found = []
+    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+        items = np.array(list(dict.fromkeys(t for t in np.asarray(tokens[start:stop]).tolist() if t >= 0)), np.int64)
+        if len(items) < 2:
+            continue
+        if which == "next":
+            found.append(np.stack([items[:-1], items[1:]], 1))
+        else:
+            query, target = np.nonzero(~np.eye(len(items), dtype=bool))
+            found.append(np.stack([items[query], items[target]], 1))
+    return np.concatenate(found) if found else np.empty((0, 2), np.int64)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The pairs to rank, and what training says about them. Built once, used for the model and every baseline."""
+
+    pairs: np.ndarray  # [n, 2] query, target
+    together: sparse.csr_matrix  # items x items training receipts with both
+    counts: np.ndarray  # [items] training receipts with the item
+    cold: int = 10
+
+    @property
+    def items(self) -> int:
+        return len(self.counts)
+
+
+def trial(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], items: int,
+          which: str = "next", cold: int = 10, limit: int = 20000, seed: int = 0) -> Trial:
+    """A Trial from (tokens, offsets) of both splits; of more than `limit` pairs a seeded sample is kept."""
+    receipts = receipt_matrix(*train, items)
+    pairs = heldout_pairs(*test, which)
+    if len(pairs) > limit:
+        pairs = pairs[np.sort(np.random.default_rng(seed).permutation(len(pairs))[:limit])]
+    return Trial(pairs, pair_counts(receipts), np.asarray(receipts.sum(0)).ravel(), cold)
+
+
+def measure(score: Callable[[np.ndarray], np.ndarray], task: Trial) -> tuple[dict[str, float], list[list]]:
+    """(metrics, table by bucket). `score` takes query ids [B] and gives [B, items], higher is better.
+
+    Rows of the table: pairs in train, target, pairs, hit_rate_10, ndcg_10, mrr. Buckets without pairs give NaN metrics.
+    """
+    ranks, unseen_ranks, seen, recommended = [], [], [], []
+    for start in range(0, len(task.pairs), ROWS):
+        query, target = task.pairs[start : start + ROWS].T
+        scores = np.asarray(score(query), np.float64).copy()
+        rows = np.arange(len(query))
+        scores[rows, query] = -np.inf
+        together = task.together[query].toarray()
+        ranks.append(ranking.realistic_ranks(scores, target, allowed=np.isfinite(scores)))
+        unseen_ranks.append(ranking.realistic_ranks(scores, target, allowed=np.isfinite(scores) & (together == 0)))
+        seen.append(together[rows, target])
+        recommended.append(np.unique(ranking.top_k(scores, 10)))
+    if not ranks:
+        raise ValueError("no test receipt holds two known items: nothing to rank")
+    ranks, unseen_ranks, seen = map(np.concatenate, (ranks, unseen_ranks, seen))
+    cold = task.counts[task.pairs[:, 1]] < task.cold
+    metrics = {**_summary(ranks), "coverage_items": ranking.catalogue_coverage(np.concatenate(recommended), task.items)}
+    table = []
+    for name, (low, high) in BUCKETS.items():
+        inside = (seen >= low) & (seen <= high)
+        metrics[f"ndcg_10_pairs_{name}"] = ranking.ndcg(ranks[inside], 10)
+        for label, part in (("cold", inside & cold), ("warm", inside & ~cold)):
+            table.append([name.replace("_up", " or more").replace("_", "-"), label, int(part.sum()), *_summary(ranks[part]).values()])
+    for suffix, part in (("", seen == 0), ("_cold", (seen == 0) & cold), ("_warm", (seen == 0) & ~cold)):
+        values = _summary(unseen_ranks[part])
+        metrics[f"ndcg_10_unseen{suffix}"] = values["ndcg_10"]
+        table.append(["0, among never seen together", suffix[1:] or "any", int(part.sum()), *values.values()])
+    metrics["hit_rate_10_unseen"] = ranking.hit_rate(unseen_ranks[seen == 0], 10)
+    return metrics, table
+
+
+def _summary(ranks):
+    return {"hit_rate_10": ranking.hit_rate(ranks, 10), "ndcg_10": ranking.ndcg(ranks, 10), "mrr": ranking.mrr(ranks)}
+
+
+def popularity(task: Trial) -> Callable[[np.ndarray], np.ndarray]:
+    """Every query gets the items by the number of training receipts they are in."""
+    return lambda query: np.broadcast_to(task.counts, (len(query), task.items))
+
+
+def co_counts(task: Trial) -> Callable[[np.ndarray], np.ndarray]:
+    """Training receipts that hold both; equal counts (the never seen among them) by popularity."""
+    popular = task.counts / (task.counts.max() + 1.0)
+    return lambda query: task.together[query].toarray() + popular
+
+
+def category_back_off(task: Trial, field: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Co-counts where the pair was seen, else its categories' co-counts times the item's popularity within its category.
+
+    field [items]: value id of the items, -1 for none (such items back off to popularity alone, as a category of their own).
+    """
+    field = np.where(field < 0, field.max() + 1, field)
+    member = sparse.csr_matrix((np.ones(len(field)), (np.arange(len(field)), field)), (len(field), int(field.max()) + 1))
+    between = np.asarray((member.T @ task.together @ member).todense())  # categories x categories
+    within = task.counts / np.maximum(np.bincount(field, task.counts)[field], 1.0)
+    largest = float(between.max() * within.max()) + 1.0
+    return lambda query: task.together[query].toarray() + between[field[query]][:, field] * within / largest
