@@ -1,0 +1,80 @@
+"""Numbers as the pages show them, and whether a run is ahead of its baselines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from stages.report.inputs import Metrics, Name, Value
+
+MISSING = "–"
+REFERENCES = ("floor",)  # what real data scores against itself: the best there is, not a method to beat
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number(value, digits: int = 3) -> str:
+    """Whole numbers with separators, others to `digits` significant digits; very small and very large ones as powers of ten."""
+    if value is None or isinstance(value, bool):
+        return {None: MISSING, True: "yes", False: "no"}[value]
+    if isinstance(value, int):
+        return minus(f"{value:,}")
+    if not math.isfinite(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{digits - 1}e}")
+    exponent = math.floor(math.log10(abs(rounded)))
+    if exponent < -3 or exponent >= 7:
+        mantissa, power = f"{value:.{digits - 1}e}".split("e")
+        return minus(mantissa) + "×10" + str(int(power)).translate(SUPERSCRIPT)
+    return minus(f"{value:,.{max(0, digits - 1 - exponent)}f}")
+
+
+def minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def spread(value: Value) -> str:
+    """The standard deviation over seeds with the decimals of the mean, or nothing for one seed."""
+    if value.n < 2 or value.sd is None or value.mean is None:
+        return ""
+    shown = number(value.mean)
+    if "×" in shown or value.sd == 0:
+        return number(value.sd)
+    decimals = len(shown.partition(".")[2])
+    text = f"{value.sd:,.{decimals}f}"
+    return text if float(text.replace(",", "")) else number(value.sd, 1)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The run's headline beside its best baseline, as it came out: ahead, behind, level, or alone (nothing to compare with)."""
+
+    kind: str
+    baseline: str | None = None
+    value: Value | None = None
+    close: bool = False  # the difference is within the seeds' spread
+
+
+def outcome(metrics: Metrics, metric: str, name: Name) -> Outcome:
+    mine, best = metrics.values[metric], best_baseline(metrics, metric, name)
+    if best is None or mine.mean is None:
+        return Outcome("alone")
+    value = metrics.baselines[best][metric]
+    gain = (mine.mean - value.mean) * (1 if name.better == "higher" else -1)
+    close = (mine.n > 1 or value.n > 1) and abs(gain) <= math.hypot(mine.sd or 0, value.sd or 0)
+    return Outcome("ahead" if gain > 0 else "behind" if gain < 0 else "level", best, value, close)
+
+
+def best_baseline(metrics: Metrics, metric: str, name: Name) -> str | None:
+    """The baseline with the best mean; the first named of equals. None where the metric has no direction or no baseline has it."""
+    means = {key: values[metric].mean for key, values in metrics.baselines.items()
+             if key not in REFERENCES and metric in values and values[metric].mean is not None}
+    if name.better == "none" or not means:
+        return None
+    return (max if name.better == "higher" else min)(means, key=means.get)
+
+
+def words(key: str) -> str:
+    """A key as words: `co_counts` is co counts."""
+    return key.replace("_", " ")
