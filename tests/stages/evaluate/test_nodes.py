@@ -1,0 +1,120 @@
+import networkx as nx
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+from sklearn.multiclass import OneVsRestClassifier
+
+from stages.evaluate import nodes
+from stages.evaluate.ranking import auc
+
+
+def clubs(n=60, p=0.35, q=0.02, seed=0):
+    graph = nx.planted_partition_graph(3, n // 3, p, q, seed=seed)
+    return sparse.csr_matrix(nx.to_scipy_sparse_array(graph, dtype=float)), np.repeat(np.arange(3), n // 3), graph
+
+
+def test_one_vs_rest_equals_sklearn():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 150)
+    x, test = rng.normal(size=(150, 6)) + np.eye(4, 6)[labels], rng.normal(size=(50, 6))
+    targets = labels[:, None] == np.arange(4)
+    reference = OneVsRestClassifier(LogisticRegression(C=1.0, tol=1e-8, max_iter=1000)).fit(x, labels)
+    np.testing.assert_allclose(nodes.one_vs_rest(x, targets, test), reference.decision_function(test), atol=5e-3)
+
+
+def test_one_vs_rest_gives_classes_without_examples_no_chance():
+    targets = np.array([[True, False, False], [True, True, False]])
+    scores = nodes.one_vs_rest(np.array([[0.0], [1.0]]), targets, np.array([[0.2], [3.0]]))
+    assert (scores[:, 0] == np.inf).all() and (scores[:, 2] == -np.inf).all() and scores[0, 1] < scores[1, 1]
+
+
+def test_f1_equals_sklearn():
+    rng = np.random.default_rng(1)
+    truth, predicted = rng.random((40, 5)) < 0.3, rng.random((40, 5)) < 0.3
+    truth[:, 4] = predicted[:, 4] = False  # a class nobody has: sklearn would count it as 0
+    micro, macro = nodes.f1(truth, predicted)
+    assert micro == pytest.approx(f1_score(truth[:, :4], predicted[:, :4], average="micro"))
+    assert macro == pytest.approx(f1_score(truth[:, :4], predicted[:, :4], average="macro"))
+
+
+def test_top_k_gives_each_node_its_known_number_of_labels():
+    scores = np.array([[0.1, 0.9, 0.5], [0.2, 0.2, 0.1]])
+    assert nodes.top_k(scores, np.array([2, 1])).tolist() == [[False, True, True], [True, False, False]]
+
+
+def test_shuffles_are_seeded_disjoint_and_cover_everything():
+    splits = list(nodes.shuffles(20, 0.1, 3, 7))
+    assert all(len(known) == 2 and sorted([*known, *rest]) == list(range(20)) for known, rest in splits)
+    first = [k.tolist() for k, _ in splits]
+    assert first == [k.tolist() for k, _ in nodes.shuffles(20, 0.1, 3, 7)] and first[0] != first[1]
+
+
+def test_label_vectors_score_one_and_noise_scores_chance():
+    labels = np.tile(np.arange(4), 60)
+    perfect = nodes.classification(nodes.by_vectors(np.eye(4)[labels]), labels, 4, repeats=2)
+    assert all(v == 1.0 for v in perfect.values()) and set(perfect) == {f"{a}_f1_{s}" for a in ("micro", "macro") for s in (10, 50, 90)}
+    noise = nodes.classification(nodes.by_vectors(np.random.default_rng(2).normal(size=(240, 3))), labels, 4, shares=(0.5,), repeats=10)
+    assert noise["micro_f1_50"] == pytest.approx(0.25, abs=0.06)
+
+
+def test_nodes_without_a_label_are_left_out():
+    labels = np.array([0, 1] * 20 + [-1] * 10)
+    vectors = np.r_[np.eye(2)[labels[:40]], np.full((10, 2), np.nan)]
+    assert nodes.classification(nodes.by_vectors(vectors), labels, 2, repeats=2)["micro_f1_50"] == 1.0
+
+
+def test_majority_is_the_commonest_class():
+    labels = np.array([0] * 30 + [1] * 10)
+    assert nodes.classification(nodes.by_majority, labels, 2, shares=(0.5,), repeats=20)["micro_f1_50"] == pytest.approx(0.75, abs=0.05)
+
+
+def test_propagation_and_spectral_solve_separate_clubs():
+    graph, labels, _ = clubs()
+    for classify in (nodes.by_propagation(graph), nodes.by_vectors(nodes.spectral(graph, 4))):
+        assert nodes.classification(classify, labels, 3, repeats=3)["macro_f1_50"] > 0.95
+
+
+def test_propagation_equals_the_loop():
+    graph, labels, network = clubs(12, 0.8, 0.2)
+    known, rest = np.arange(0, 12, 2), np.arange(1, 12, 2)
+    scores = nodes.by_propagation(graph, steps=3)(known, labels[known][:, None] == np.arange(3), rest)
+    mass = {n: np.eye(3)[labels[n]] if n in known else np.zeros(3) for n in network}
+    for _ in range(3):
+        mass = {n: mass[n] if n in known else np.mean([mass[m] for m in network[n]], axis=0) for n in network}
+    np.testing.assert_allclose(scores, [mass[n] for n in rest], atol=1e-8)
+
+
+def test_spectral_equals_dense_eigenvectors_and_repeats_exactly():
+    graph, _, network = clubs()
+    values, vectors = np.linalg.eigh(nx.normalized_laplacian_matrix(network).toarray())
+    ours = nodes.spectral(graph, 3)
+    np.testing.assert_allclose(np.abs(ours), np.abs(vectors[:, 1:4]), atol=1e-6)
+    assert np.array_equal(ours, nodes.spectral(graph, 3))
+
+
+def test_neighbour_scores_equal_networkx():
+    graph, _, network = clubs()
+    pairs = np.array([(0, 1), (0, 30), (5, 12), (40, 41), (3, 59)])
+    found = nodes.neighbour_scores(graph, pairs)
+    listed = [tuple(p) for p in pairs.tolist()]
+    np.testing.assert_allclose(found["common_neighbours"], [len(list(nx.common_neighbors(network, *p))) for p in listed])
+    np.testing.assert_allclose(found["adamic_adar"], [s for *_, s in nx.adamic_adar_index(network, listed)])
+    np.testing.assert_allclose(found["preferential_attachment"], [s for *_, s in nx.preferential_attachment(network, listed)])
+
+
+def test_edge_scores_are_cosines():
+    vectors = np.array([[3.0, 0.0], [2.0, 2.0], [0.0, 0.0]])
+    np.testing.assert_allclose(nodes.edge_scores(vectors, np.array([[0, 1], [0, 2]])), [np.sqrt(0.5), 0.0])
+
+
+def test_auc_of_true_distance_is_one_and_of_noise_a_half():
+    graph, labels, _ = clubs()
+    rng = np.random.default_rng(3)
+    inside = np.array([(a, b) for a in range(60) for b in range(60) if labels[a] == labels[b]])
+    outside = np.array([(a, b) for a in range(60) for b in range(60) if labels[a] != labels[b]])
+    truth, noise = np.eye(3)[labels], rng.normal(size=(60, 40))
+    assert auc(nodes.edge_scores(truth, inside), nodes.edge_scores(truth, outside)) == 1.0
+    apart = inside[inside[:, 0] != inside[:, 1]]
+    assert auc(nodes.edge_scores(noise, apart), nodes.edge_scores(noise, outside)) == pytest.approx(0.5, abs=0.05)

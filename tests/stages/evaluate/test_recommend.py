@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+
+from stages.evaluate import recommend
+
+
+def encode(receipts):
+    return np.array([i for r in receipts for i in r], np.int32), np.r_[0, np.cumsum([len(r) for r in receipts])].astype(np.int64)
+
+
+def random_receipts(n, items, seed):
+    rng = np.random.default_rng(seed)
+    weight = 1.0 / np.arange(1, items + 1)
+    return [rng.choice(items, rng.integers(1, 6), p=weight / weight.sum()).tolist() for _ in range(n)]
+
+
+TRAIN, TEST, ITEMS = random_receipts(150, 15, 0), random_receipts(40, 15, 1), 15
+
+
+def slow_measure(score, train, test, items, cold):
+    """The protocol as loops: one pair at a time, one candidate at a time."""
+    together = [[sum(a in r and b in r for r in train) if a != b else 0 for b in range(items)] for a in range(items)]
+    count = [sum(i in r for r in train) for i in range(items)]
+    rows = []
+    for receipt in test:
+        distinct = list(dict.fromkeys(receipt))
+        for q, t in zip(distinct, distinct[1:], strict=False):
+            rank = unseen = 1.0
+            for c in range(items):
+                if c in (q, t):
+                    continue
+                step = 1.0 if score[q][c] > score[q][t] else 0.5 if score[q][c] == score[q][t] else 0.0
+                rank += step
+                unseen += step * (together[q][c] == 0)
+            rows.append((rank, unseen, together[q][t], count[t] < cold))
+    gain = lambda values: np.mean([1 / np.log2(1 + r) if r <= 10 else 0.0 for r in values])  # noqa: E731
+    return {
+        "hit_rate_10": np.mean([r[0] <= 10 for r in rows]), "ndcg_10": gain([r[0] for r in rows]), "mrr": np.mean([1 / r[0] for r in rows]),
+        "ndcg_10_pairs_0": gain([r[0] for r in rows if r[2] == 0]), "ndcg_10_pairs_1_2": gain([r[0] for r in rows if 1 <= r[2] <= 2]),
+        "ndcg_10_pairs_3_9": gain([r[0] for r in rows if 3 <= r[2] <= 9]), "ndcg_10_pairs_10_up": gain([r[0] for r in rows if r[2] >= 10]),
+        "ndcg_10_unseen": gain([r[1] for r in rows if r[2] == 0]),
+        "ndcg_10_unseen_cold": gain([r[1] for r in rows if r[2] == 0 and r[3]]),
+        "ndcg_10_unseen_warm": gain([r[1] for r in rows if r[2] == 0 and not r[3]]),
+        "hit_rate_10_unseen": np.mean([r[1] <= 10 for r in rows if r[2] == 0]),
+    }
+
+
+def test_every_metric_equals_the_protocol_written_as_loops():
+    scores = np.random.default_rng(2).integers(0, 5, (ITEMS, ITEMS)).astype(float)  # ties on purpose
+    task = recommend.trial(encode(TRAIN), encode(TEST), ITEMS, cold=20)
+    found, _ = recommend.measure(lambda q: scores[q], task)
+    expected = slow_measure(scores, TRAIN, TEST, ITEMS, cold=20)
+    assert {k: found[k] for k in expected} == pytest.approx(expected)
+
+
+def test_blocks_of_queries_change_nothing(monkeypatch):
+    scores = np.random.default_rng(3).normal(size=(ITEMS, ITEMS))
+    task = recommend.trial(encode(TRAIN), encode(TEST), ITEMS)
+    whole = recommend.measure(lambda q: scores[q], task)
+    monkeypatch.setattr(recommend, "ROWS", 7)
+    assert repr(recommend.measure(lambda q: scores[q], task)) == repr(whole)
+
+
+def test_an_oracle_scores_one_and_a_constant_scores_chance():
+    receipts = [[i, (i + 1) % 40] for i in range(40)]
+    task = recommend.trial(encode(receipts), encode(receipts), 40)
+    oracle, _ = recommend.measure(lambda q: np.eye(40)[(q + 1) % 40], task)
+    assert oracle["ndcg_10"] == oracle["hit_rate_10"] == oracle["mrr"] == oracle["coverage_items"] == 1.0
+    constant, _ = recommend.measure(lambda q: np.zeros((len(q), 40)), task)
+    assert constant["mrr"] == pytest.approx(1 / 20) and constant["hit_rate_10"] == 0.0  # 39 candidates: the middle is 20
+
+
+def test_pairs_follow_the_order_without_repeats():
+    tokens, offsets = encode([[3, 3, 1, 3, 2], [5], [], [4, -1, 0]])
+    assert recommend.heldout_pairs(tokens, offsets).tolist() == [[3, 1], [1, 2], [4, 0]]
+    assert recommend.heldout_pairs(tokens, offsets, "all").tolist() == [[3, 1], [3, 2], [1, 3], [1, 2], [2, 3], [2, 1], [4, 0], [0, 4]]
+
+
+def test_a_limit_keeps_a_seeded_sample():
+    big = recommend.trial(encode(TRAIN), encode(TEST), ITEMS)
+    few = [recommend.trial(encode(TRAIN), encode(TEST), ITEMS, limit=10, seed=s).pairs.tolist() for s in (0, 0, 1)]
+    assert few[0] == few[1] != few[2] and len(few[0]) == 10 and all(p in big.pairs.tolist() for p in few[0])
+
+
+def test_pair_counts_are_receipts_not_tokens():
+    counts = recommend.pair_counts(recommend.receipt_matrix(*encode([[0, 1, 1, 1], [1, 0], [2]]), 3)).toarray()
+    assert counts.tolist() == [[0, 2, 0], [2, 0, 0], [0, 0, 0]]
+
+
+def test_baselines_by_value():
+    train = [[0, 1], [0, 1], [0, 2], [3, 4], [3], [5]]
+    task = recommend.trial(encode(train), encode([[0, 1]]), 6)
+    assert recommend.popularity(task)(np.array([0, 3])).tolist() == [[3, 2, 1, 2, 1, 1]] * 2
+    co = recommend.co_counts(task)(np.array([0]))[0]
+    assert np.floor(co).tolist() == [0, 2, 1, 0, 0, 0] and co[3] > co[4] == co[5]
+    categories = np.array([0, 1, 1, 0, 1, -1])
+    back = recommend.category_back_off(task, categories)(np.array([0]))[0]
+    assert back[1] >= 2 > back[2] >= 1 > back[4] > 0  # 0-1 seen twice, 0-2 once, 0-4 never but the categories 0 and 1 go together
+    assert back[3] == back[5] == 0.0  # categories 0 and 0, 0 and none: never together
+
+
+def test_category_back_off_equals_its_definition_on_unseen_pairs():
+    task = recommend.trial(encode(TRAIN), encode(TEST), ITEMS)
+    field = np.arange(ITEMS) % 4
+    scores, together = recommend.category_back_off(task, field)(np.arange(ITEMS)), task.together.toarray()
+    weight = np.array([[sum(together[a, b] for a in range(ITEMS) for b in range(ITEMS) if field[a] == field[q] and field[b] == field[t])
+                        * task.counts[t] / task.counts[field == field[t]].sum() for t in range(ITEMS)] for q in range(ITEMS)])
+    unseen = together == 0
+    ratio = scores[unseen & (weight > 0)] / weight[unseen & (weight > 0)]
+    assert np.ptp(ratio) < 1e-12 and scores[unseen].max() < 1
+
+
+def test_no_pair_is_an_error():
+    with pytest.raises(ValueError, match="no test receipt"):
+        recommend.measure(lambda q: np.zeros((len(q), 3)), recommend.trial(encode([[0, 1]]), encode([[2]]), 3))

@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+
+from stages.evaluate import triples
+
+ENTITIES, RELATIONS = 12, 3
+
+
+def random_triples(n, seed):
+    rng = np.random.default_rng(seed)
+    return np.unique(np.stack([rng.integers(0, ENTITIES, n), rng.integers(0, RELATIONS, n), rng.integers(0, ENTITIES, n)], 1), axis=0)
+
+
+@pytest.fixture
+def graph():
+    everything = np.random.default_rng(0).permutation(random_triples(150, 1))
+    scores = np.random.default_rng(2).integers(0, 6, (ENTITIES, RELATIONS, ENTITIES)).astype(float)  # ties on purpose
+    return everything[:90], everything[90:], everything, scores
+
+
+def slow_ranks(test, known, scores):
+    known = {tuple(t) for t in known.tolist()}
+    found = {"raw_tail": [], "raw_head": [], "tail": [], "head": []}
+    for h, r, t in test.tolist():
+        for side in ("tail", "head"):
+            for prefix in ("raw_", ""):
+                rank = 1.0
+                for e in range(ENTITIES):
+                    other = (h, r, e) if side == "tail" else (e, r, t)
+                    if other == (h, r, t) or (not prefix and other in known):
+                        continue
+                    a, b = scores[other], scores[h, r, t]
+                    rank += 1.0 if a > b else 0.5 if a == b else 0.0
+                found[prefix + side].append(rank)
+    return found
+
+
+def tables(scores):
+    return (lambda h, r: scores[h, r]), (lambda r, t: scores[:, r, t].T)
+
+
+def test_ranks_equal_the_enumeration(graph, monkeypatch):
+    _, test, known, scores = graph
+    expected = slow_ranks(test, known, scores)
+    for rows in (256, 5):
+        monkeypatch.setattr(triples, "ROWS", rows)
+        found = triples.ranks(*tables(scores), test, known)
+        assert {k: v.tolist() for k, v in found.items()} == expected
+
+
+def test_filtering_with_the_test_triples_alone_or_with_duplicates_is_the_same_set(graph):
+    _, test, known, scores = graph
+    once = triples.ranks(*tables(scores), test, known)
+    twice = triples.ranks(*tables(scores), test, np.concatenate([known, known]))
+    assert all(np.array_equal(once[k], twice[k]) for k in once)
+
+
+def test_a_perfect_score_is_one_filtered_and_a_constant_is_chance(graph):
+    _, test, known, _ = graph
+    truth = np.zeros((ENTITIES, RELATIONS, ENTITIES))
+    truth[tuple(known.T)] = 1.0
+    perfect = triples.ranks(*tables(truth), test, known)
+    assert triples.summary(perfect["tail"])["mrr"] == 1.0 and (perfect["raw_tail"] > 1).any()
+    constant = triples.ranks(*tables(np.zeros_like(truth)), test, known)
+    assert (constant["raw_head"] == (ENTITIES + 1) / 2).all()
+
+
+def test_nan_scores_are_refused(graph):
+    _, test, known, scores = graph
+    with pytest.raises(ValueError, match="NaN"):
+        triples.ranks(*tables(scores * np.nan), test, known)
+
+
+def test_summary_by_value():
+    found = triples.summary(np.array([1.0, 2.0, 3.5, 20.0]), prefix="raw_")
+    assert found == pytest.approx({"raw_mean_rank": 26.5 / 4, "raw_mrr": (1 + 1 / 2 + 1 / 3.5 + 1 / 20) / 4,
+                                   "raw_hits_1": 0.25, "raw_hits_3": 0.5, "raw_hits_10": 0.75})
+
+
+def test_categories_by_the_threshold():
+    one_to_one = [(i, 0, i + 5) for i in range(5)]
+    one_to_many = [(i // 3, 1, i) for i in range(12)]
+    many_to_one = [(i, 2, i // 2) for i in range(12)]
+    many_to_many = [(i, 3, j) for i in range(3) for j in range(3)]
+    exactly = [(0, 4, 1), (0, 4, 2), (3, 4, 5)]  # 3 pairs over 2 heads: 1.5, which is not more than 1.5
+    train = np.array(one_to_one + one_to_many + many_to_one + many_to_many + exactly)
+    assert triples.categories(train, 6) == ["1-1", "1-N", "N-1", "N-N", "1-1", "1-1"]
+
+
+def test_measure_gives_both_sides_and_categories(graph):
+    train, test, known, scores = graph
+    found = triples.ranks(*tables(scores), test, known)
+    kinds = ["1-N", "N-N", "N-N"]
+    metrics, table = triples.measure(found, test, kinds, ["a", "b", "c"])
+    both = np.r_[found["head"], found["tail"]]
+    assert metrics["mrr"] == pytest.approx((1 / both).mean()) and metrics["mrr_head"] == pytest.approx((1 / found["head"]).mean())
+    inside = test[:, 1] > 0
+    assert metrics["hits_10_tail_n_n"] == pytest.approx((found["tail"][inside] <= 10).mean())
+    assert "hits_10_tail_1_1" not in metrics
+    assert [row[:3] for row in table if row[0] == "a (1-N)"] == [["a (1-N)", int((~inside).sum()), s] for s in ("head", "tail")]
+
+
+def test_frequency_baseline_counts_sides_of_the_relation():
+    train = np.array([[0, 0, 1], [2, 0, 1], [1, 1, 0]])
+    baseline = triples.ByFrequency(train, 3, 2)
+    assert baseline.tail_scores(np.array([0, 0]), np.array([0, 1])).tolist() == [[0, 2, 0], [1, 0, 0]]
+    assert baseline.head_scores(np.array([0]), np.array([1])).tolist() == [[1, 0, 1]]
+
+
+def test_rules_find_inverse_and_duplicate_relations_and_nothing_else():
+    rng = np.random.default_rng(5)
+    pairs = np.unique(rng.integers(0, 60, (80, 2)), axis=0)
+    free = np.unique(rng.integers(0, 60, (80, 2)), axis=0)
+    base = np.insert(pairs, 1, 0, axis=1)
+    inverse, duplicate = np.insert(pairs[:, ::-1], 1, 1, axis=1), np.insert(pairs, 1, 2, axis=1)
+    train = np.concatenate([base, inverse[10:], duplicate[10:], np.insert(free, 1, 3, axis=1)])
+    test = np.concatenate([inverse[:10], duplicate[:10]])
+    baseline = triples.ByRules(train, 60, 4)
+    assert {r: sorted({s for _, s, _ in rules}) for r, rules in baseline.rules.items()} == {0: [1, 2], 1: [0, 2], 2: [0, 1]}
+    found = triples.ranks(baseline.tail_scores, baseline.head_scores, test, np.concatenate([train, test]))
+    assert triples.summary(np.r_[found["head"], found["tail"]])["mrr"] == 1.0
+    frequency = triples.ByFrequency(train, 60, 4)
+    plain = triples.ranks(frequency.tail_scores, frequency.head_scores, test, np.concatenate([train, test]))
+    assert triples.summary(plain["tail"])["mrr"] < 0.5
+
+
+def test_confidence_is_the_share_of_the_rules_own_pairs():
+    train = np.array([[0, 0, 1], [2, 0, 3], [4, 0, 5], [6, 0, 7], [0, 1, 1], [2, 1, 3], [8, 1, 9]])
+    rules = triples.ByRules(train, 10, 2).rules
+    assert rules[1] == [(0.5, 0, False)] and rules[0] == [(pytest.approx(2 / 3), 1, False)]
