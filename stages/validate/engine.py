@@ -1,0 +1,156 @@
+"""Run a domain's suite: passes over the tables, each seeing only the rows that the passes before it let through."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from stages.files import new_folder, replacing
+from stages.validate.checks import Check, Thresholds, never
+from stages.validate.judge import SHOWN, Result, judge
+from stages.validate.suite import Dataset, Suite, chunk_rows
+
+QUARANTINE = {"table": pl.String, "row": pl.Int64, "expectation": pl.String, "column": pl.String, "reason": pl.String, "record": pl.String}
+ROW_GROUP = 250_000  # as in ingest: the same rows give the same bytes
+
+
+@dataclass
+class Outcome:
+    results: list[Result]
+    dataset: Dataset
+    quarantine: pl.DataFrame
+    rows: dict[str, int]
+
+    @property
+    def failures(self) -> list[Result]:
+        """What stops the pipeline: table-level failures, and row-level expectations that could not be judged."""
+        return [r for r in self.results if not r.success and (r.check.level == "table" or not r.unexpected)]
+
+
+def run(dataset: Dataset, suite: Suite, thresholds: Thresholds) -> Outcome:
+    """Judge `dataset`; its tables lose the rows that fail. Stops where schema or array are wrong: nothing else could be judged."""
+    before = {name: table.height for name, table in dataset.tables.items()}
+    results, quarantined = [_schema(dataset, suite), *_judged(suite.facts(dataset), dataset)], []
+    sound = all(r.success for r in results)
+    if sound:
+        suite.measure(dataset)
+        for make in suite.passes:
+            found = _judged(make(dataset, thresholds), dataset)
+            results += found
+            quarantined += _set_aside(found, dataset)
+    quarantine = pl.concat(quarantined) if quarantined else pl.DataFrame(schema=QUARANTINE)
+    if sound:
+        results += _judged([_few_quarantined(before, quarantine, suite, thresholds)], dataset)
+    return Outcome(results, dataset, quarantine, before)
+
+
+def _schema(dataset: Dataset, suite: Suite) -> Result:
+    rows = []
+    for name, expected in suite.kinds[dataset.kind].items():
+        if name in dataset.tables:
+            found = {k: v for k, v in dataset.tables[name].schema.items() if not k.startswith("_")}
+            open_columns = {c: kind for c in found if c not in expected and (kind := suite.extra(name, c)) is not None}
+            rows += [(name, c, str(kind), str(found.get(c, "missing"))) for c, kind in {**expected, **open_columns}.items()]
+    frame = pl.DataFrame(rows, schema=["table", "column", "expected", "found"], orient="row")
+    wrong = frame.filter(pl.col("expected") != pl.col("found"))
+    where = (wrong["table"][0], wrong["column"][0]) if len(wrong) else (", ".join(dataset.tables), "")
+    check = never("columns_and_types", where[0], where[1], pl.col("expected") != pl.col("found"),
+                  "the columns and types of docs/formats.md", level="table", frame=frame, note="{n} of {total} columns differ")
+    return judge(frame, [check])[0]
+
+
+def _judged(checks: list[Check], dataset: Dataset) -> list[Result]:
+    """Results in the order of `checks`; those on one frame share a Great Expectations suite."""
+    groups: dict[int | str, list[int]] = {}
+    for i, check in enumerate(checks):
+        groups.setdefault(check.table if check.frame is None else id(check.frame), []).append(i)
+    results: dict[int, Result] = {}
+    for members in groups.values():
+        first = checks[members[0]]
+        frame = dataset.tables[first.table] if first.frame is None else first.frame
+        results.update(zip(members, judge(frame, [checks[i] for i in members]), strict=True))
+    return [results[i] for i in range(len(checks))]
+
+
+def _set_aside(results: list[Result], dataset: Dataset) -> list[pl.DataFrame]:
+    """Take the rows that failed at row level out of the tables; return them as quarantine frames."""
+    frames = []
+    for name, table in dataset.tables.items():
+        failed: dict[int, list[Check]] = {}
+        for result in results:
+            if result.check.level == "row" and result.check.table == name:
+                for row in result.rows.tolist():
+                    failed.setdefault(row, []).append(result.check)
+        if not failed:
+            continue
+        rows = sorted(failed)
+        bad = table[rows]
+        records = bad.select(c for c in table.columns if not c.startswith("_")).iter_rows(named=True)
+        frames.append(pl.DataFrame({
+            "table": [name] * len(rows),
+            "row": bad["_row"].cast(pl.Int64),
+            "expectation": [failed[r][0].name for r in rows],
+            "column": [failed[r][0].column for r in rows],
+            "reason": ["; ".join(f"{c.column}: expected {c.allowed}" for c in failed[r]) for r in rows],
+            "record": [as_json(record) for record in records],
+        }, schema=QUARANTINE))
+        keep = np.ones(table.height, bool)
+        keep[rows] = False
+        dataset.tables[name] = table.filter(pl.Series(keep))
+    return frames
+
+
+def as_json(record: dict) -> str:
+    """A row as JSON text. NaN and infinity, which JSON lacks, are spelled; dates are ISO."""
+    spelled = {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return json.dumps(spelled, ensure_ascii=False, allow_nan=False, default=str)
+
+
+def _few_quarantined(before: dict[str, int], quarantine: pl.DataFrame, suite: Suite, t: Thresholds) -> Check:
+    gone = dict(quarantine.group_by("table").len().iter_rows())
+    limits = dict.fromkeys(before, t.max_quarantine_share) | suite.limits(t)
+    shares = [(name, n, gone.get(name, 0), gone.get(name, 0) / max(n, 1), limits[name]) for name, n in before.items()]
+    over = [name for name, *_, share, limit in shares if share > limit]
+    worst = over[0] if over else next(iter(before))
+    frame = pl.DataFrame(shares, schema=["table", "rows", "quarantined", "share", "limit"], orient="row")
+    said = f"{gone[worst]} of {before[worst]} rows were set aside" if worst in gone else ""
+    check = never("few_rows_quarantined", worst, "", pl.col("share") > pl.col("limit"),
+                  f"at most {limits[worst]:.4g} of the rows set aside", level="table", frame=frame, note=said)
+    if over:
+        rows = quarantine.filter(pl.col("table") == worst).head(SHOWN)
+        check = replace(check, examples=[{"reason": r, **json.loads(record)} for r, record in rows.select("reason", "record").iter_rows()])
+    return check
+
+
+def write_quarantine(outcome: Outcome, path: Path) -> None:
+    with replacing(path) as temporary:
+        outcome.quarantine.write_parquet(temporary, compression="zstd", row_group_size=ROW_GROUP)
+
+
+def write_clean(outcome: Outcome, folder: Path) -> None:
+    """The raw folder's files without the rows set aside; files that lost nothing are copied byte for byte."""
+    dataset = outcome.dataset
+    with new_folder(folder) as new:
+        for path in sorted(dataset.folder.iterdir()):
+            table = dataset.tables.get("images" if path.suffix == ".npy" else path.stem)
+            if table is None or table.height == outcome.rows["images" if path.suffix == ".npy" else path.stem]:
+                shutil.copyfile(path, new / path.name)
+            elif path.suffix == ".parquet":
+                table.select(c for c in table.columns if not c.startswith("_")).write_parquet(
+                    new / path.name, compression="zstd", row_group_size=ROW_GROUP)
+            else:
+                _write_rows(dataset.arrays[path.stem], table["_row"].to_numpy(), new / path.name)
+
+
+def _write_rows(array: np.ndarray, rows: np.ndarray, path: Path) -> None:
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=array.dtype, shape=(len(rows), *array.shape[1:]))
+    step = chunk_rows(array)
+    for start in range(0, len(rows), step):
+        out[start:start + step] = array[rows[start:start + step]]
+    out.flush()

@@ -1,0 +1,101 @@
+"""The Data Docs page and summary.json of one dataset: Great Expectations' results as one HTML file that asks nothing of the net.
+
+Its own renderer needs styles and fonts from other hosts, and writes clock times and random ids; this page is the same bytes for the
+same data.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from stages.files import new_folder, write_json
+from stages.validate.checks import Check
+from stages.validate.engine import Outcome, as_json
+from stages.validate.judge import SHOWN, Result
+
+LONGEST = 160  # characters of a value shown
+STATES, HOLDS = ("failed", "not judged", "set aside", "noted"), "holds"
+
+
+def write_report(name: str, domain: str, outcome: Outcome, quarantine: Path, folder: Path) -> None:
+    """`folder`/index.html and summary.json (docs/formats.md). `quarantine`: where the page says that rows set aside are."""
+    with new_folder(folder) as new:
+        write_json(new / "summary.json", _summary(name, domain, outcome))
+        (new / "index.html").write_text(_page(name, domain, outcome, quarantine), encoding="utf-8")
+
+
+def failure_line(name: str, outcome: Outcome, page: Path) -> str:
+    """The one line about the first failure: dataset, expectation, column, count, five offending rows, and where to read more."""
+    first = outcome.failures[0]
+    check = first.check
+    rows = " | ".join(as_json(_short(e)) for e in first.examples[:SHOWN]) or "none"
+    more = f"; {len(outcome.failures) - 1} more failed" if len(outcome.failures) > 1 else ""
+    said = f" ({first.note})" if first.note else ""
+    return (f"{name}: expectation {check.name} failed on {_where(check)}: {first.unexpected} unexpected, expected {check.allowed}{said}; "
+            f"rows: {rows}{more}; mend the data or its thresholds under validate: in params.yaml, see {page}")
+
+
+def _summary(name: str, domain: str, outcome: Outcome) -> dict:
+    gone = _gone(outcome)
+    return {
+        "dataset": name, "domain": domain, "success": not outcome.failures,
+        "rows": sum(outcome.rows.values()), "quarantined": outcome.quarantine.height,
+        "tables": {table: {"rows": n, "quarantined": gone[table]} for table, n in outcome.rows.items()},
+        "expectations": [{
+            "table": r.check.table, "expectation": r.check.name, "column": r.check.column, "level": r.check.level, "success": r.success,
+            "unexpected": r.unexpected, "examples": [_short(e) for e in r.examples], "allowed": r.check.allowed, "note": r.note,
+            "judged_by": _rule(r),
+        } for r in outcome.results],
+    }
+
+
+def _gone(outcome: Outcome) -> dict[str, int]:
+    gone = dict(outcome.quarantine.group_by("table").len().iter_rows())
+    return {table: gone.get(table, 0) for table in outcome.rows}
+
+
+def _where(check: Check) -> str:
+    return f"{check.table}.{check.column}" if check.column else check.table
+
+
+def _rule(result: Result) -> str:
+    arguments = ", ".join(f"{k}={v}" for k, v in (result.check.arguments or {}).items())
+    counted = "faults, " if result.check.value is not None else ""
+    return f"{result.check.expectation}({counted}{arguments})".replace("(faults, )", "(faults)")
+
+
+def _short(example: dict) -> dict:
+    """A row with long values cut, every value something JSON can hold."""
+    def cut(value):
+        if value is None or isinstance(value, (bool, int)):
+            return value
+        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+        return text if len(text) <= LONGEST else text[:LONGEST - 1] + "…"
+    return {str(k): cut(v) for k, v in example.items()}
+
+
+def _state(result: Result) -> str:
+    if result.note.startswith("could not be judged"):
+        return "not judged"
+    if result.success:
+        return "noted" if result.unexpected else HOLDS
+    return "set aside" if result.check.level == "row" else "failed"
+
+
+def _page(name: str, domain: str, outcome: Outcome, quarantine: Path) -> str:
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    gone = _gone(outcome)
+    entries = [{
+        "state": _state(r), "name": r.check.name.replace("_", " "), "where": _where(r.check), "level": r.check.level,
+        "allowed": r.check.allowed, "unexpected": r.unexpected, "note": r.note, "rule": _rule(r),
+        "columns": list(dict.fromkeys(k for e in r.examples for k in e)), "examples": [_short(e) for e in r.examples],
+    } for r in outcome.results]
+    found = sorted((e for e in entries if e["state"] != HOLDS), key=lambda e: STATES.index(e["state"]))
+    return environment.get_template("page.html").render(
+        name=name, domain=domain, success=not outcome.failures, quarantine=quarantine.as_posix(),
+        found=found, holding=[e for e in entries if e["state"] == HOLDS],
+        tally=[(state, n) for state in (*STATES, HOLDS) if (n := sum(e["state"] == state for e in entries))],
+        tables=[{"name": t, "rows": n, "gone": gone[t], "clean": n - gone[t]} for t, n in outcome.rows.items()])
