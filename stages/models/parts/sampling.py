@@ -1,0 +1,112 @@
+"""Random numbers and weighted draws inside numba kernels: a stream is a pure function of (seed, epoch, part).
+
+The generator is SplitMix64 (Steele, Lea, Flood 2014, https://doi.org/10.1145/2714064.2660195); weighted draws use the alias method
+(Walker 1977, built as in Vose 1991, https://doi.org/10.1109/32.92917): two table reads for any number of categories.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numba
+import numpy as np
+from numba import njit
+
+if not numba.config.CACHE_DIR:  # numba's own key is one file; these kernels inline each other across files, so the key is all of them
+    _folder = Path(__file__).parent
+    _sources = b"".join((_folder / f"{name}.py").read_bytes() for name in ("sampling", "skipgram", "triples", "walks"))
+    numba.config.CACHE_DIR = str(_folder / "__pycache__" / hashlib.sha256(_sources).hexdigest()[:12])
+
+GOLDEN, MIX1, MIX2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+S27, S30, S31, S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
+LOW = np.uint64(0xFFFFFFFF)
+
+
+def stream(seed: int, epoch: int, part: int = 0) -> np.ndarray:
+    """State (uint64 [1]) of the random stream that belongs to (seed, epoch, part); kernels advance it in place."""
+    return np.random.SeedSequence([seed, epoch, part]).generate_state(1, np.uint64)
+
+
+def shuffled(n: int, seed: int, epoch: int) -> np.ndarray:
+    """The order (int64 [n]) in which an epoch visits its n examples."""
+    return np.random.default_rng([seed, epoch, 1 << 20]).permutation(n)
+
+
+@njit(nogil=True, cache=True)
+def bits(state):
+    """The next 64 random bits."""
+    state[0] += GOLDEN
+    z = state[0]
+    z = (z ^ (z >> S30)) * MIX1
+    z = (z ^ (z >> S27)) * MIX2
+    return z ^ (z >> S31)
+
+
+@njit(nogil=True, cache=True)
+def below(state, n):
+    """Uniform integer in 0..n-1 (bias below n / 2^32)."""
+    return np.int64(((bits(state) >> S32) * np.uint64(n)) >> S32)
+
+
+@njit(nogil=True, cache=True)
+def uniform(state):
+    """Uniform float64 in [0, 1) with 53 bits."""
+    return np.float64(bits(state) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+@njit(nogil=True, cache=True)
+def draw(state, threshold, alias):
+    """A category drawn from the alias table."""
+    z = bits(state)
+    i = np.int64(((z >> S32) * np.uint64(len(alias))) >> S32)
+    return i if (z & LOW) < threshold[i] else np.int64(alias[i])
+
+
+@njit(nogil=True, cache=True)
+def _vose(scaled, threshold, alias):
+    n = len(scaled)
+    small, large = np.empty(n, np.int64), np.empty(n, np.int64)
+    n_small = n_large = 0
+    for i in range(n):
+        if scaled[i] < 1.0:
+            small[n_small] = i
+            n_small += 1
+        else:
+            large[n_large] = i
+            n_large += 1
+    while n_small and n_large:
+        n_small -= 1
+        i, j = small[n_small], large[n_large - 1]
+        threshold[i] = np.uint64(scaled[i] * 4294967296.0)
+        alias[i] = j
+        scaled[j] -= 1.0 - scaled[i]
+        if scaled[j] < 1.0:
+            n_large -= 1
+            small[n_small] = j
+            n_small += 1
+    if not n_large:  # rounding left only "small" ones: their own probability is 1, unless they had none to begin with
+        return
+
+
+def alias_table(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Alias table (threshold uint64 [n] in units of 2^-32, alias int32 [n]) of non-negative weights, at least one of them positive."""
+    weights = np.asarray(weights, np.float64)
+    if not len(weights) or weights.min() < 0 or not np.isfinite(weights).all() or weights.sum() <= 0:
+        raise ValueError("alias_table: expected finite weights of at least 0, one of them positive")
+    threshold = np.full(len(weights), 1 << 32, np.uint64)
+    alias = np.arange(len(weights), dtype=np.int32)
+    # an outcome of weight zero must never be drawn: only the positive ones get columns of their own
+    _vose(weights * (len(weights) / weights.sum()), threshold, alias)
+    heaviest = int(weights.argmax())
+    stray = (weights == 0) & (alias == np.arange(len(weights)))
+    threshold[weights == 0] = 0
+    alias[stray] = heaviest
+    return threshold, alias
+
+
+def noise_weights(counts: np.ndarray, exponent: float) -> np.ndarray:
+    """Noise distribution of negative sampling, counts^exponent normalised; what never occurs in training is never noise."""
+    counts = np.asarray(counts, np.float64)
+    weights = np.where(counts > 0, np.power(np.maximum(counts, 1.0), exponent), 0.0)
+    return weights / weights.sum()

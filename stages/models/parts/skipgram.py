@@ -1,0 +1,385 @@
+"""Negative sampling over windows of tokens: the numba kernels of word2vec, prod2vec and the random-walk embeddings.
+
+The objective of a pair (input row x, output row y, k noise rows n_i ~ P) is  -log s(x.y + b_y) - sum_i log s(-(x.n_i + b_{n_i})).
+Per output word the k negatives are drawn once and shared by all its inputs ("shared") or drawn for each pair ("pair"): the gradients
+have the same expectation, only the draws of one window are no longer independent. A noise row equal to the target is dropped, as in the
+authors' code; one drawn twice counts twice.
+
+What makes it fast: the rows of a window are copied to one local block, six output rows are held against one or two input rows in a single
+pass (two inputs: one gradient step on the sum of both losses), and every width is known to the compiler. The length of a tuple is part
+of its type, so `lanes`, a tuple of width / 8 entries, carries the width. A block holds ten rows of `width` floats: input 0, its step,
+input 1, its step, six output rows; more negatives take more blocks, the last one padded by rows of rate zero. With an output bias, column
+`dimension` of an input is 1 and that of an output row is its bias.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numba import njit
+
+from stages.models.parts.sampling import below, draw, stream, uniform
+
+FAST = {"reassoc", "contract", "nsz", "arcp"}  # not nnan, ninf: a NaN must come out as one
+GROUP = 6
+LIMIT, STEPS = 10.0, 80  # the sigmoid's table: linear between steps of 1/80, error below 2e-6
+SIGMOID = (1.0 / (1.0 + np.exp(-np.linspace(-LIMIT, LIMIT, int(2 * LIMIT * STEPS) + 2)))).astype(np.float32)
+ONE = np.float32(1.0)
+
+
+def lanes_for(dimension: int, bias: bool) -> tuple[int, ...]:
+    """The tuple whose length tells the compiler the padded width of a row."""
+    return (0,) * (-(-(dimension + bias) // 8))
+
+
+@njit(fastmath=FAST, nogil=True, cache=True)
+def sigmoid(score):
+    if score >= np.float32(LIMIT):
+        return ONE
+    if score <= np.float32(-LIMIT):
+        return np.float32(0.0)
+    position = (score + np.float32(LIMIT)) * np.float32(STEPS)
+    i = np.int32(position)
+    return SIGMOID[i] + (position - np.float32(i)) * (SIGMOID[i + 1] - SIGMOID[i])
+
+
+@njit(fastmath=FAST, nogil=True, cache=True)
+def step(blocks, rate, scores, lanes):
+    """One gradient step on input 0: changes the output rows of `blocks` [n, 10 width], leaves the input's part of the step beside it.
+
+    rate [6 n]: learning rate times how often the row was drawn, 0 for padding; row 0 is the target. scores [6 n]: x.y before the step.
+    """
+    width = 8 * len(lanes)
+    x, dx, y0, y1, y2, y3, y4, y5 = 0, width, 4 * width, 5 * width, 6 * width, 7 * width, 8 * width, 9 * width
+    for n in range(len(blocks)):
+        block, group = blocks[n], GROUP * n
+        s0 = s1 = s2 = s3 = s4 = s5 = np.float32(0.0)
+        for i in range(width):
+            a = block[x + i]
+            s0 += a * block[y0 + i]
+            s1 += a * block[y1 + i]
+            s2 += a * block[y2 + i]
+            s3 += a * block[y3 + i]
+            s4 += a * block[y4 + i]
+            s5 += a * block[y5 + i]
+        scores[group], scores[group + 1], scores[group + 2] = s0, s1, s2
+        scores[group + 3], scores[group + 4], scores[group + 5] = s3, s4, s5
+        label = ONE if group == 0 else np.float32(0.0)
+        g0 = rate[group] * (label - sigmoid(s0))
+        g1 = -rate[group + 1] * sigmoid(s1)
+        g2 = -rate[group + 2] * sigmoid(s2)
+        g3 = -rate[group + 3] * sigmoid(s3)
+        g4 = -rate[group + 4] * sigmoid(s4)
+        g5 = -rate[group + 5] * sigmoid(s5)
+        for i in range(width):
+            a = block[x + i]
+            b0, b1, b2 = block[y0 + i], block[y1 + i], block[y2 + i]
+            b3, b4, b5 = block[y3 + i], block[y4 + i], block[y5 + i]
+            block[dx + i] = g0 * b0 + g1 * b1 + g2 * b2 + g3 * b3 + g4 * b4 + g5 * b5
+            block[y0 + i] = b0 + g0 * a
+            block[y1 + i] = b1 + g1 * a
+            block[y2 + i] = b2 + g2 * a
+            block[y3 + i] = b3 + g3 * a
+            block[y4 + i] = b4 + g4 * a
+            block[y5 + i] = b5 + g5 * a
+
+
+@njit(fastmath=FAST, nogil=True, cache=True)
+def step_two(blocks, rate, scores, lanes):
+    """As `step`, on the sum of the losses of inputs 0 and 1 against the same output rows; scores are those of input 0."""
+    width = 8 * len(lanes)
+    x, dx, u, du = 0, width, 2 * width, 3 * width
+    y0, y1, y2, y3, y4, y5 = 4 * width, 5 * width, 6 * width, 7 * width, 8 * width, 9 * width
+    for n in range(len(blocks)):
+        block, group = blocks[n], GROUP * n
+        s0 = s1 = s2 = s3 = s4 = s5 = np.float32(0.0)
+        t0 = t1 = t2 = t3 = t4 = t5 = np.float32(0.0)
+        for i in range(width):
+            a, c = block[x + i], block[u + i]
+            b0, b1, b2 = block[y0 + i], block[y1 + i], block[y2 + i]
+            b3, b4, b5 = block[y3 + i], block[y4 + i], block[y5 + i]
+            s0 += a * b0
+            s1 += a * b1
+            s2 += a * b2
+            s3 += a * b3
+            s4 += a * b4
+            s5 += a * b5
+            t0 += c * b0
+            t1 += c * b1
+            t2 += c * b2
+            t3 += c * b3
+            t4 += c * b4
+            t5 += c * b5
+        scores[group], scores[group + 1], scores[group + 2] = s0, s1, s2
+        scores[group + 3], scores[group + 4], scores[group + 5] = s3, s4, s5
+        label = ONE if group == 0 else np.float32(0.0)
+        r0, r1, r2, r3, r4, r5 = rate[group], rate[group + 1], rate[group + 2], rate[group + 3], rate[group + 4], rate[group + 5]
+        g0, h0 = r0 * (label - sigmoid(s0)), r0 * (label - sigmoid(t0))
+        g1, h1 = -r1 * sigmoid(s1), -r1 * sigmoid(t1)
+        g2, h2 = -r2 * sigmoid(s2), -r2 * sigmoid(t2)
+        g3, h3 = -r3 * sigmoid(s3), -r3 * sigmoid(t3)
+        g4, h4 = -r4 * sigmoid(s4), -r4 * sigmoid(t4)
+        g5, h5 = -r5 * sigmoid(s5), -r5 * sigmoid(t5)
+        for i in range(width):
+            a, c = block[x + i], block[u + i]
+            b0, b1, b2 = block[y0 + i], block[y1 + i], block[y2 + i]
+            b3, b4, b5 = block[y3 + i], block[y4 + i], block[y5 + i]
+            block[dx + i] = g0 * b0 + g1 * b1 + g2 * b2 + g3 * b3 + g4 * b4 + g5 * b5
+            block[du + i] = h0 * b0 + h1 * b1 + h2 * b2 + h3 * b3 + h4 * b4 + h5 * b5
+            block[y0 + i] = b0 + g0 * a + h0 * c
+            block[y1 + i] = b1 + g1 * a + h1 * c
+            block[y2 + i] = b2 + g2 * a + h2 * c
+            block[y3 + i] = b3 + g3 * a + h3 * c
+            block[y4 + i] = b4 + g4 * a + h4 * c
+            block[y5 + i] = b5 + g5 * a + h5 * c
+
+
+@njit(nogil=True, cache=True)
+def pick_rows(state, threshold, alias, target, k, rows, times):
+    """Target and k noise draws as distinct rows, and how often each was drawn; draws equal to the target are dropped. Returns how many."""
+    rows[0], times[0] = target, ONE
+    used = 1
+    for _ in range(k):
+        row = draw(state, threshold, alias)
+        place = 0
+        while place < used and rows[place] != row:
+            place += 1
+        if place == used:
+            rows[used], times[used] = row, ONE
+            used += 1
+        elif place:
+            times[place] += ONE
+    return used
+
+
+@njit(fastmath=FAST, nogil=True, cache=True)
+def load_rows(blocks, outputs, bias, rows, times, used, lr, rate, lanes):
+    width, dimension = 8 * len(lanes), outputs.shape[1]
+    for j in range(used):
+        rate[j] = lr * times[j]
+        block, start, row = blocks[j // GROUP], (4 + j % GROUP) * width, rows[j]
+        for i in range(dimension):
+            block[start + i] = outputs[row, i]
+        if len(bias):
+            block[start + dimension] = bias[row]
+    for j in range(used, len(rate)):
+        rate[j] = 0  # whatever the padding rows hold is finite and gets no step
+
+
+@njit(fastmath=FAST, nogil=True, cache=True)
+def store_rows(blocks, outputs, bias, rows, used, lanes):
+    width, dimension = 8 * len(lanes), outputs.shape[1]
+    for j in range(used):
+        block, start, row = blocks[j // GROUP], (4 + j % GROUP) * width, rows[j]
+        for i in range(dimension):
+            outputs[row, i] = block[start + i]
+        if len(bias):
+            bias[row] = block[start + dimension]
+
+
+@njit(nogil=True, cache=True)
+def window_around(state, place, length, window, shrink):
+    """First and last + 1 position of the window around `place`; window 0 is the whole document, shrink draws the reach from 1..window."""
+    if window == 0:
+        return 0, length
+    reach = 1 + below(state, window) if shrink else window
+    return max(0, place - reach), min(length, place + reach + 1)
+
+
+@njit(nogil=True, cache=True)
+def keep_tokens(state, tokens, first, last, keep, kept):
+    """Copy the tokens that survive subsampling into `kept`; returns their number. A negative token is none of the vocabulary: left out."""
+    n = 0
+    for t in range(first, last):
+        probability = keep[tokens[t]] if tokens[t] >= 0 else 0.0
+        if probability >= 1.0 or (probability > 0.0 and uniform(state) < probability):
+            kept[n] = tokens[t]
+            n += 1
+    return n
+
+
+@njit(fastmath=FAST, nogil=True, cache=True)
+def load_input(blocks, slot, row, inputs, lanes):
+    """Put an input row into slot 0 or 1 of every block."""
+    start = 2 * slot * 8 * len(lanes)
+    for n in range(len(blocks)):
+        for i in range(inputs.shape[1]):
+            blocks[n, start + i] = inputs[row, i]
+
+
+@njit(fastmath=FAST, nogil=True, cache=True)
+def store_input(blocks, slot, row, scale, inputs, lanes):
+    """Add `scale` times the step of slot 0 or 1 to an input row."""
+    start = (2 * slot + 1) * 8 * len(lanes)
+    for n in range(len(blocks)):
+        for i in range(inputs.shape[1]):
+            inputs[row, i] += scale * blocks[n, start + i]
+
+
+@njit(fastmath=FAST, nogil=True, cache=True)
+def add_input(blocks, row, scale, inputs):
+    """Add `scale` times an input row to slot 0 of every block."""
+    for n in range(len(blocks)):
+        for i in range(inputs.shape[1]):
+            blocks[n, i] += scale * inputs[row, i]
+
+
+@njit(fastmath=FAST, nogil=True, cache=True)
+def train_part(tokens, offsets, order, inputs, outputs, bias, threshold, alias, keep, window, shrink, k, per_pair, cbow,
+               lr_first, lr_last, state, lanes):
+    """Train on the documents `order`, the rate falling linearly between them. Returns (pairs, measured loss, pairs it was measured on)."""
+    width, dimension = 8 * len(lanes), inputs.shape[1]
+    groups = -(-(k + 1) // GROUP)
+    blocks = np.zeros((groups, 10 * width), np.float32)
+    rows, times = np.empty(k + 1, np.int64), np.empty(k + 1, np.float32)
+    rate, scores = np.zeros(groups * GROUP, np.float32), np.zeros(groups * GROUP, np.float32)
+    longest = 0
+    total = 0
+    for document in order:
+        longest = max(longest, offsets[document + 1] - offsets[document])
+        total += offsets[document + 1] - offsets[document]
+    kept, near = np.empty(longest, np.int64), np.empty(longest, np.int64)
+    if len(bias):
+        blocks[:, dimension] = 1
+        blocks[:, 2 * width + dimension] = 1
+    seen = pairs = measured = visits = 0
+    loss = 0.0
+    for document in order:
+        lr = np.float32(lr_first + (lr_last - lr_first) * seen / total)
+        seen += offsets[document + 1] - offsets[document]
+        length = keep_tokens(state, tokens, offsets[document], offsets[document + 1], keep, kept)
+        for place in range(length):
+            first, last = window_around(state, place, length, window, shrink)
+            n = 0
+            for c in range(first, last):
+                if c != place:
+                    near[n] = kept[c]
+                    n += 1
+            if n == 0:
+                continue
+            visits += 1
+            if cbow:
+                share = ONE / np.float32(n)
+                blocks[:, :dimension] = 0
+                for c in range(n):
+                    add_input(blocks, near[c], share, inputs)
+                used = pick_rows(state, threshold, alias, kept[place], k, rows, times)
+                load_rows(blocks, outputs, bias, rows, times, used, lr, rate, lanes)
+                step(blocks, rate, scores, lanes)
+                for c in range(n):
+                    store_input(blocks, 0, near[c], share, inputs, lanes)
+                store_rows(blocks, outputs, bias, rows, used, lanes)
+                pairs += 1
+            else:
+                used = 0
+                c = 0
+                while c < n:
+                    if c == 0 or per_pair:
+                        used = pick_rows(state, threshold, alias, kept[place], k, rows, times)
+                        load_rows(blocks, outputs, bias, rows, times, used, lr, rate, lanes)
+                    a = near[c]
+                    load_input(blocks, 0, a, inputs, lanes)
+                    if per_pair or c + 1 == n:
+                        step(blocks, rate, scores, lanes)
+                        store_input(blocks, 0, a, ONE, inputs, lanes)
+                        c += 1
+                    else:
+                        b = near[c + 1]
+                        load_input(blocks, 1, b, inputs, lanes)
+                        step_two(blocks, rate, scores, lanes)
+                        store_input(blocks, 0, a, ONE, inputs, lanes)
+                        store_input(blocks, 1, b, ONE, inputs, lanes)
+                        c += 2
+                    if per_pair or c >= n:
+                        store_rows(blocks, outputs, bias, rows, used, lanes)
+                pairs += n
+            if visits & 15 == 1:  # the logged loss: one window in 16 is enough and costs nothing
+                loss += np.log1p(np.exp(-np.float64(scores[0])))
+                for j in range(1, used):
+                    loss += times[j] * np.log1p(np.exp(np.float64(scores[j])))
+                measured += 1
+    return pairs, loss, measured
+
+
+def train(tokens, offsets, order, inputs, outputs, bias, noise, keep, *, window, shrink=True, k=5, per_pair=False, cbow=False, rates,
+          seed, epoch, part=0, threads=1) -> tuple[int, float]:
+    """Train in place over the documents `order`. Returns (pairs, mean loss per pair of the windows it was measured on).
+
+    tokens int32, offsets int64 [documents + 1], order int64; inputs, outputs float32 [V, D]; bias float32 [V] or [0]; noise: an alias
+    table; keep float64 [V]: probability that an occurrence is kept; rates: (first, last) learning rate; part: which stream of the epoch.
+    threads > 1: the documents are dealt to threads that share the tables without locks (Hogwild), not reproducible to the bit.
+    """
+    lanes = lanes_for(inputs.shape[1], bool(len(bias)))
+    parts = np.array_split(order, threads)
+
+    def one(i):
+        state = stream(seed, epoch, part * 1024 + i)
+        return train_part(tokens, offsets, parts[i], inputs, outputs, bias, *noise, keep, window, shrink, k, per_pair, cbow,
+                          *map(float, rates), state, lanes)
+
+    if threads == 1:
+        results = [one(0)]
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            results = list(pool.map(one, range(threads)))
+    pairs, loss, measured = (sum(column) for column in zip(*results, strict=True))
+    return pairs, loss / max(measured, 1)
+
+
+@njit(nogil=True, cache=True)
+def _heldout(tokens, offsets, inputs, outputs, bias, threshold, alias, keep, window, shrink, k, cbow, state):
+    longest = 0
+    for document in range(len(offsets) - 1):
+        longest = max(longest, offsets[document + 1] - offsets[document])
+    kept = np.empty(longest, np.int64)
+    dimension = inputs.shape[1]
+    hidden = np.empty(dimension, np.float64)
+    loss, n = 0.0, 0
+    for document in range(len(offsets) - 1):
+        length = 0
+        for t in range(offsets[document], offsets[document + 1]):
+            if tokens[t] >= 0 and keep[tokens[t]] > 0:
+                kept[length] = tokens[t]
+                length += 1
+        for place in range(length):
+            first, last = window_around(state, place, length, window, shrink)
+            if last - first < 2:
+                continue
+            c = first
+            while c < last:
+                if c == place:
+                    c += 1
+                    continue
+                for i in range(dimension):
+                    hidden[i] = inputs[kept[c], i]
+                if cbow:
+                    for other in range(c + 1, last):
+                        if other != place:
+                            for i in range(dimension):
+                                hidden[i] += inputs[kept[other], i]
+                    for i in range(dimension):
+                        hidden[i] /= last - first - 1
+                    c = last
+                for j in range(k + 1):
+                    row = draw(state, threshold, alias) if j else kept[place]
+                    if j and row == kept[place]:
+                        continue
+                    score = np.float64(bias[row]) if len(bias) else 0.0
+                    for i in range(dimension):
+                        score += hidden[i] * outputs[row, i]
+                    margin = -score if j else score
+                    loss += np.log1p(np.exp(-abs(margin))) + max(-margin, 0.0)
+                n += 1
+                c += 1
+    return loss, n
+
+
+def heldout(tokens, offsets, inputs, outputs, bias, noise, keep, *, window, shrink=True, k=5, cbow=False, seed=0) -> float:
+    """Mean negative-sampling loss (nats) of the pairs of held-out documents, in float64.
+
+    One window and k fresh negatives per pair are drawn from `seed`: an unbiased estimate of the expected loss, the same draws for every
+    model of the same vocabulary. Nothing is subsampled, but what `keep` rules out (0) does not count as a token.
+    """
+    loss, n = _heldout(tokens, offsets, inputs, outputs, bias, *noise, keep, window, shrink, k, cbow, stream(seed, 0, 7))
+    return loss / n if n else float("nan")
