@@ -16,7 +16,7 @@ from stages.ingest.raw import Raw
 from stages.settings import InputError, field
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'(*`]?[A-Z])")
-RULE = re.compile(r"^[\s*=~^#+.-]+$")
+RULE = re.compile(r"^\s*([|+].*|[\s*=~^#+.-]+)$")  # under titles, and tables drawn with characters
 
 
 @dataclass(frozen=True)

@@ -18,16 +18,16 @@ BUILTIN = {
     "pydoc_sentences": ("corpora", "pydoc"),
     "pydoc_documents": ("corpora", "pydoc"),
     "dates": ("corpora", "dates"),
-    "karate": ("graphs", "graphs"),
-    "les_miserables": ("graphs", "graphs"),
-    "digits_neighbours": ("graphs", "graphs"),
+    "karate": ("graphs", "small_graphs"),
+    "les_miserables": ("graphs", "small_graphs"),
+    "digits_neighbours": ("graphs", "small_graphs"),
     "stdlib_calls": ("graphs", "stdlib_calls"),
     "stdlib_knowledge": ("graphs", "stdlib_knowledge"),
-    "digits": ("images", "images"),
-    "photo_patches": ("images", "images"),
+    "digits": ("images", "pictures"),
+    "photo_patches": ("images", "pictures"),
     "shapes": ("images", "shapes"),
-    "ring": ("images", "images"),
-    "grid": ("images", "images"),
+    "ring": ("images", "mixtures"),
+    "grid": ("images", "mixtures"),
 }
 
 

@@ -1,0 +1,65 @@
+"""Image sources that come with scikit-learn: handwritten digits, patches of two photographs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.ingest.raw import Raw, image_table
+from stages.settings import InputError, field
+
+SKLEARN = "BSD-3-Clause (scikit-learn)"
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    pass
+
+
+@dataclass(frozen=True)
+class PatchOptions:
+    size: int = field(32, low=4, doc="side of a patch in pixels")
+    stride: int = field(8, low=1, doc="pixels from one patch to the next within a block")
+    block: int = field(64, low=4, doc="side of the blocks a photograph is cut into; no patch crosses their borders")
+
+
+def digits(options: NoOptions) -> Raw:
+    """scikit-learn's 1,797 handwritten digits, 8x8; values 0..16 become round(v * 255 / 16)."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
+    table = image_table(images, image_id=[f"d{i:04d}" for i in range(len(images))], label=[str(t) for t in bunch.target])
+    return Raw("images", {"images": table}, {"images": images}, licence=SKLEARN + "; UCI optical digits, CC BY 4.0",
+               address="https://archive.ics.uci.edu/dataset/80", notes={"scaling": "round(value * 255 / 16)"})
+
+
+def photo_patches(options: PatchOptions) -> Raw:
+    """Square patches of scikit-learn's two photographs; `domain` is the photograph.
+
+    A split by patch would leak, patches overlap; one by photograph has two groups for three splits. So a photograph is cut into blocks
+    that no patch crosses, and `group` is the block.
+    """
+    from sklearn.datasets import load_sample_images
+
+    if options.size > options.block:
+        raise InputError(f"options.size: a patch of {options.size} does not fit into blocks of {options.block}; raise options.block")
+    bunch = load_sample_images()
+    patches, ids, domains, groups = [], [], [], []
+    starts = range(0, options.block - options.size + 1, options.stride)
+    for path, photo in sorted(zip(bunch.filenames, bunch.images, strict=True), key=lambda p: p[0]):
+        name = path.replace("\\", "/").rsplit("/", 1)[-1].split(".")[0]
+        for row in range(0, photo.shape[0] - options.block + 1, options.block):
+            for column in range(0, photo.shape[1] - options.block + 1, options.block):
+                for y, x in ((row + a, column + b) for a in starts for b in starts):
+                    patches.append(photo[y:y + options.size, x:x + options.size])
+                    ids.append(f"{name}-{y:04d}-{x:04d}")
+                    domains.append(name)
+                    groups.append(f"{name}-{row:04d}-{column:04d}")
+    if not patches:
+        raise InputError(f"options.block: blocks of {options.block} do not fit into the photographs (427 x 640); at most 427")
+    images = np.stack(patches)
+    table = image_table(images, image_id=ids, domain=domains, group=groups)
+    return Raw("images", {"images": table}, {"images": images}, licence="CC BY 2.0: china.jpg by Danielle Buma, flower.jpg by dany13",
+               address="https://github.com/scikit-learn/scikit-learn/tree/main/sklearn/datasets/images")
