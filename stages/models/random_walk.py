@@ -72,9 +72,10 @@ class Model(KernelModel):
         for i, piece in enumerate(pieces):
             paths = walk(graph, piece, c.length, c.p, c.q, seed=seed, epoch=epoch, part=2 * i)
             done = epoch * len(pieces) + i
-            pairs, mean = train(paths.ravel(), np.arange(len(piece) + 1) * c.length, np.arange(len(piece)), arrays["node"], arrays["context"],
-                                np.empty(0, np.float32), noise, keep, window=c.window, shrink=c.shrink, k=c.negatives,
-                                rates=(c.lr + fall * done, c.lr + fall * (done + 1)), seed=seed, epoch=epoch, part=2 * i + 1, threads=threads)
+            pairs, mean = train(paths.ravel(), np.arange(len(piece) + 1) * c.length, np.arange(len(piece)),
+                                arrays["node"], arrays["context"], np.empty(0, np.float32), noise, keep,
+                                window=c.window, shrink=c.shrink, k=c.negatives, rates=(c.lr + fall * done, c.lr + fall * (done + 1)),
+                                seed=seed, epoch=epoch, part=2 * i + 1, threads=threads)
             examples, loss = examples + pairs, loss + mean / len(pieces)
         return examples, {"loss": loss}
 
@@ -91,7 +92,7 @@ class Model(KernelModel):
 
     def validate(self, data):
         """1 - AUC of the held-out validation edges against as many non-edges."""
-        if "heldout_valid.edges" not in data:
+        if not len(data["heldout_valid.edges"]):
             return {}
         positive, negative = (self.score_edges(torch.from_numpy(np.array(data[f"heldout_valid.{name}"], np.int64))).numpy()
                               for name in ("edges", "non_edges"))

@@ -18,7 +18,7 @@ from stages.models.parts.sampling import below, stream, uniform
 
 @dataclass(frozen=True)
 class Graph:
-    """Compressed rows with sorted neighbours: indptr int64 [N + 1], indices int32 [E], cumulative float64 [E] weights within the row ([0]: all equal)."""
+    """Compressed rows, neighbours sorted: indptr int64 [N + 1], indices int32 [E], a row's running weights float64 [E] ([0]: all equal)."""
 
     indptr: np.ndarray
     indices: np.ndarray
