@@ -13,10 +13,21 @@ from stages.report.pages import ASSETS, TEMPLATES, render
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.report", description="Render the report: one folder of plain HTML, opened as index.html.")
-    parser.add_argument("--reports", type=Path, default=Path("reports"), help="folder of metrics/, curves/, samples/ and validation/; the pages go there too")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings of the pipeline: which datasets and runs there are")
-    parser.add_argument("--names", type=Path, default=Path("stages/evaluate/names.json"), help="titles, directions and meanings of the metrics")
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.report", description="Render the report: one folder of plain HTML, opened as index.html."
+    )
+    parser.add_argument(
+        "--reports",
+        type=Path,
+        default=Path("reports"),
+        help="folder of metrics/, curves/, samples/ and validation/; the pages go there too",
+    )
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), help="settings of the pipeline: which datasets and runs there are"
+    )
+    parser.add_argument(
+        "--names", type=Path, default=Path("stages/evaluate/names.json"), help="titles, directions and meanings of the metrics"
+    )
     given = parser.parse_args()
     write(given.reports, render(read_inputs(given.reports, params.load(given.params), given.names)))
 

@@ -10,6 +10,7 @@ from stages.report.numbers import minus, number
 
 WIDTH, HEIGHT = 440, 240
 LEFT, RIGHT, TOP, BOTTOM = 54, 14, 10, 36
+COLOURS = 6  # of style.css: s0 to s5
 POINTS = 200  # a line keeps at most about this many; the whole curve is in the CSV file
 LOG_FROM = 30  # a positive curve whose largest value is this many times its smallest is drawn on a log scale
 
@@ -17,6 +18,7 @@ LOG_FROM = 30  # a positive curve whose largest value is this many times its sma
 @dataclass(frozen=True)
 class Line:
     label: str
+    style: str  # classes of style.css
     points: list[tuple[float, float]]  # on the picture
     data: list[tuple[float, float]]  # (step, value)
     summary: str
@@ -52,40 +54,48 @@ class Scale:
 
 
 def curve_charts(curves: Curves) -> list[Chart]:
-    """One chart a term, one line a seed; `valid_x` is drawn beside `x`."""
+    """One chart a term, one line a seed; `valid_x` is drawn beside `x`, dashed in the same colour."""
     charts = []
     for term, seeds in curves.terms.items():
         held = curves.terms.get(f"valid_{term}", {})
         if term.startswith("valid_") and term.removeprefix("valid_") in curves.terms:
             continue
-        several = len(seeds) > 1
-        labelled = {(f"seed {seed}" if several else "training" if held else term): data for seed, data in seeds.items()}
-        labelled |= {(f"validation, seed {seed}" if several else "validation"): data for seed, data in held.items()}
-        charts.append(line_chart(term, labelled))
+        several, series = len(seeds) > 1, []
+        for i, (seed, data) in enumerate(seeds.items()):
+            series.append((f"seed {seed}" if several else "training" if held else term, f"s{i % COLOURS}", data))
+            if seed in held:
+                series.append((f"seed {seed}, validation" if several else "validation", f"s{i % COLOURS} held", held[seed]))
+        charts.append(line_chart(term, series))
     return charts
 
 
-def line_chart(title: str, series: dict[str, list[tuple[float, float]]]) -> Chart:
-    """A chart of (step, value) lines by label. Every line needs at least one finite point."""
-    steps = [step for data in series.values() for step, _ in data]
-    values = [value for data in series.values() for _, value in data]
+def line_chart(title: str, series: list[tuple[str, str, list[tuple[float, float]]]]) -> Chart:
+    """A chart of (label, style, [(step, value)]) lines. Every line needs at least one finite point."""
+    steps = [step for *_, data in series for step, _ in data]
+    values = [value for *_, data in series for _, value in data]
     log = min(values) > 0 and max(values) > LOG_FROM * min(values)
     x_low, x_high = widened(min(steps), max(steps))
     y_low, y_high = (min(values) / 1.1, max(values) * 1.1) if log else margins(min(values), max(values))
     x, y = Scale(x_low, x_high, LEFT, WIDTH - RIGHT), Scale(y_low, y_high, HEIGHT - BOTTOM, TOP, log)
     lines = []
-    for label, data in series.items():
+    for label, style, data in series:
         kept = thinned(data)
-        lines.append(Line(label, [(x(step), y(value)) for step, value in kept], kept, summary(label, data)))
-    return Chart(title, lines, [(x(t), tick(t)) for t in linear_ticks(x_low, x_high, 4)],
-                 [(y(t), tick(t)) for t in (log_ticks if log else linear_ticks)(y_low, y_high)], log)
+        lines.append(Line(label, style, [(x(step), y(value)) for step, value in kept], kept, summary(label, data)))
+    return Chart(
+        title,
+        lines,
+        [(x(t), tick(t)) for t in linear_ticks(x_low, x_high, 4)],
+        [(y(t), tick(t)) for t in (log_ticks if log else linear_ticks)(y_low, y_high)],
+        log,
+    )
 
 
 def summary(label: str, data: list[tuple[float, float]]) -> str:
     (first, start), (last, end) = data[0], data[-1]
     low_at, low = min(data, key=lambda point: point[1])
-    return (f"{label}: {number(start)} at step {tick(first)}, {number(end)} at step {tick(last)}; "
-            f"lowest {number(low)} at step {tick(low_at)}.")
+    return (
+        f"{label}: {number(start)} at step {tick(first)}, {number(end)} at step {tick(last)}; lowest {number(low)} at step {tick(low_at)}."
+    )
 
 
 def thinned(data: list[tuple[float, float]], points: int = POINTS) -> list[tuple[float, float]]:
@@ -120,7 +130,7 @@ def log_ticks(low: float, high: float) -> list[float]:
     wide = math.log10(high / low)
     steps = (1, 2, 5) if wide < 2.5 else (1,)
     every = max(1, math.ceil(wide / 6))
-    return [m * 10.0 ** d for d in decades if d % every == 0 for m in steps if low <= m * 10.0 ** d <= high]
+    return [m * 10.0**d for d in decades if d % every == 0 for m in steps if low <= m * 10.0**d <= high]
 
 
 def tick(value: float) -> str:
@@ -145,5 +155,12 @@ def bars(entries: list[tuple[str, str, float | None, str]]) -> list[Bar]:
     values = [value for _, _, value, _ in entries if value is not None]
     low, high = min([0.0, *values]), max([0.0, *values])
     width = (high - low) or 1.0
-    return [Bar(label, kind, text, *((round((min(value, 0) - low) / width * 100, 2), round(abs(value) / width * 100, 2)) if value is not None else (0, 0)))
-            for label, kind, value, text in entries]
+    return [
+        Bar(
+            label,
+            kind,
+            text,
+            *((round((min(value, 0) - low) / width * 100, 2), round(abs(value) / width * 100, 2)) if value is not None else (0, 0)),
+        )
+        for label, kind, value, text in entries
+    ]

@@ -132,8 +132,15 @@ def read_inputs(reports: Path, settings: params.Params, names: Path) -> Inputs:
     runs = {}
     for name, entry in settings.runs.items():
         pictures, tables = read_details(reports / "samples" / name)
-        runs[name] = Run(name, entry, datasets[entry.dataset], read_metrics(reports / "metrics" / f"{name}.json"),
-                         read_curves(reports / "curves" / f"{name}.csv"), pictures, tables)
+        runs[name] = Run(
+            name,
+            entry,
+            datasets[entry.dataset],
+            read_metrics(reports / "metrics" / f"{name}.json"),
+            read_curves(reports / "curves" / f"{name}.csv"),
+            pictures,
+            tables,
+        )
     strays = sorted(p.stem for p in (reports / "metrics").glob("*.json") if p.stem not in runs)
     return Inputs(datasets, runs, read_names(names), settings.train, strays)
 
@@ -151,8 +158,13 @@ def read_metrics(path: Path) -> Metrics | None:
     values = {key: known(Value, entry, f"{path}: {key}") for key, entry in given.items() if key not in NOT_METRICS}
     headline = given.get("headline")
     choose(headline, values, f"{path}: headline", "metric")
-    baselines = {name: {key: known(Value, entry, f"{path}: baselines.{name}.{key}") for key, entry in mapping(found, f"{path}: baselines.{name}").items()}
-                 for name, found in mapping(given.get("baselines") or {}, f"{path}: baselines").items()}
+    baselines = {
+        name: {
+            key: known(Value, entry, f"{path}: baselines.{name}.{key}")
+            for key, entry in mapping(found, f"{path}: baselines.{name}").items()
+        }
+        for name, found in mapping(given.get("baselines") or {}, f"{path}: baselines").items()
+    }
     return Metrics(headline, values, baselines, given.get("parameters"), given.get("reproducible"), given.get("features"))
 
 
@@ -167,7 +179,9 @@ def read_curves(path: Path) -> Curves | None:
         raise InputError(f"{path}: not readable as CSV ({error}); delete it and rerun its stage") from None
     header = lines[0] if lines else []
     if header[:2] != ["seed", "step"]:
-        raise InputError(f"{path}: expected a header seed,step,loss,...; found {','.join(header) or 'nothing'}; delete it and rerun its stage")
+        raise InputError(
+            f"{path}: expected a header seed,step,loss,...; found {','.join(header) or 'nothing'}; delete it and rerun its stage"
+        )
     terms: dict[str, dict[str, list]] = {name: {} for name in header[2:]}
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != len(header):
@@ -197,7 +211,9 @@ def read_details(folder: Path) -> tuple[list[Picture], list[Table]]:
         table = known(Table, entry, f"{path}: tables[{i}]")
         for j, row in enumerate(table.rows):
             if len(row) != len(table.columns):
-                raise InputError(f"{path}: tables[{i}].rows[{j}]: {len(row)} cells for {len(table.columns)} columns; rerun the evaluate stage")
+                raise InputError(
+                    f"{path}: tables[{i}].rows[{j}]: {len(row)} cells for {len(table.columns)} columns; rerun the evaluate stage"
+                )
         tables.append(table)
     return pictures, tables
 
@@ -217,9 +233,13 @@ def read_validation(folder: Path) -> Validation | None:
     if not path.exists():
         return None
     given = mapping(read_json(path), path)
-    expectations = [known(Expectation, entry, f"{path}: expectations[{i}]")
-                    for i, entry in enumerate(sequence(given.get("expectations"), f"{path}: expectations"))]
-    return known(Validation, {**given, "expectations": [], "has_page": (folder / "index.html").is_file()}, str(path), expectations=expectations)
+    expectations = [
+        known(Expectation, entry, f"{path}: expectations[{i}]")
+        for i, entry in enumerate(sequence(given.get("expectations"), f"{path}: expectations"))
+    ]
+    return known(
+        Validation, {**given, "expectations": [], "has_page": (folder / "index.html").is_file()}, str(path), expectations=expectations
+    )
 
 
 def known(cls: type, given, where: str, **more):

@@ -9,6 +9,7 @@ from stages.report.inputs import Metrics, Name, Value
 
 MISSING = "–"
 REFERENCES = ("floor",)  # what real data scores against itself: the best there is, not a method to beat
+SPELLED = {"co_counts": "co-counts", "kmeans": "k-means", "pca": "PCA", "lda": "LDA", "lstm": "LSTM", "gaussian": "Gaussian"}
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -24,7 +25,7 @@ def number(value, digits: int = 3) -> str:
         return "0"
     rounded = float(f"{value:.{digits - 1}e}")
     exponent = math.floor(math.log10(abs(rounded)))
-    if exponent < -3 or exponent >= 7:
+    if exponent < -4 or exponent >= 7:
         mantissa, power = f"{value:.{digits - 1}e}".split("e")
         return minus(mantissa) + "×10" + str(int(power)).translate(SUPERSCRIPT)
     return minus(f"{value:,.{max(0, digits - 1 - exponent)}f}")
@@ -68,13 +69,21 @@ def outcome(metrics: Metrics, metric: str, name: Name) -> Outcome:
 
 def best_baseline(metrics: Metrics, metric: str, name: Name) -> str | None:
     """The baseline with the best mean; the first named of equals. None where the metric has no direction or no baseline has it."""
-    means = {key: values[metric].mean for key, values in metrics.baselines.items()
-             if key not in REFERENCES and metric in values and values[metric].mean is not None}
+    means = {
+        key: values[metric].mean
+        for key, values in metrics.baselines.items()
+        if key not in REFERENCES and metric in values and values[metric].mean is not None
+    }
     if name.better == "none" or not means:
         return None
     return (max if name.better == "higher" else min)(means, key=means.get)
 
 
 def words(key: str) -> str:
-    """A key as words: `co_counts` is co counts."""
-    return key.replace("_", " ")
+    """A key as words: `label_propagation` is label propagation, `pca` PCA."""
+    return SPELLED.get(key) or key.replace("_", " ")
+
+
+def name_of(names: dict[str, Name], key: str) -> Name:
+    """What names.json says of a metric; a key it does not know is shown as words, without direction."""
+    return names.get(key) or Name(words(key))

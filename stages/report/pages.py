@@ -12,7 +12,9 @@ import jinja2
 
 from stages.params import NO_FEATURES, leaves
 from stages.report import charts, numbers
+from stages.report.compare import dataset_entry, run_lines
 from stages.report.inputs import Inputs, Name, Run, Table, Value
+from stages.report.numbers import name_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 ASSETS = ("style.css", "charts.js", "icon.svg")
@@ -29,8 +31,12 @@ DOMAINS = {
 def render(inputs: Inputs) -> dict[str, str]:
     """Every page of the report by its address under reports/."""
     used = [d for d in DOMAINS if any(dataset.settings.domain == d for dataset in inputs.datasets.values())]
-    nav = [{"address": "index.html", "title": "Overview"}, *({"address": domain_address(d), "title": DOMAINS[d][0]} for d in used),
-           {"address": "pages/validation.html", "title": "Validation"}, {"address": "pages/glossary.html", "title": "Glossary"}]
+    nav = [
+        {"address": "index.html", "title": "Overview"},
+        *({"address": domain_address(d), "title": DOMAINS[d][0]} for d in used),
+        {"address": "pages/validation.html", "title": "Validation"},
+        {"address": "pages/glossary.html", "title": "Glossary"},
+    ]
     templates = environment(inputs.names, nav)
 
     def page(address: str, template: str, **context) -> None:
@@ -40,8 +46,13 @@ def render(inputs: Inputs) -> dict[str, str]:
     pages: dict[str, str] = {}
     page("index.html", "overview.html", **overview(inputs, used))
     for domain in used:
-        page(domain_address(domain), "domain.html", title=DOMAINS[domain][0], about=DOMAINS[domain][1],
-             entries=[dataset_entry(inputs, name) for name, dataset in inputs.datasets.items() if dataset.settings.domain == domain])
+        page(
+            domain_address(domain),
+            "domain.html",
+            title=DOMAINS[domain][0],
+            about=DOMAINS[domain][1],
+            entries=[dataset_entry(inputs, name) for name, dataset in inputs.datasets.items() if dataset.settings.domain == domain],
+        )
     for run in inputs.runs.values():
         page(run_address(run.name), "run.html", **run_context(inputs, run))
     page("pages/validation.html", "validation.html", datasets=list(inputs.datasets.values()))
@@ -51,12 +62,30 @@ def render(inputs: Inputs) -> dict[str, str]:
 
 def environment(names: dict[str, Name], nav: list[dict]) -> jinja2.Environment:
     """Templates with everything escaped, and the few functions that they call."""
-    env = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
-                             trim_blocks=True, lstrip_blocks=True)
-    env.filters |= {"number": numbers.number, "spread": numbers.spread, "words": numbers.words, "tick": charts.tick, "plain": plain, "url": quote,
-                    "sampled": sampled, "figure_columns": figure_columns}
-    env.globals |= {"nav": nav, "run_address": run_address, "domain_address": domain_address, "name_of": lambda key: name_of(names, key),
-                    "width": charts.WIDTH, "height": charts.HEIGHT, "left": charts.LEFT, "right": charts.RIGHT, "bottom": charts.BOTTOM}
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    env.filters |= {
+        "number": numbers.number,
+        "spread": numbers.spread,
+        "words": numbers.words,
+        "tick": charts.tick,
+        "plain": plain,
+        "url": quote,
+        "sampled": sampled,
+        "figure_columns": figure_columns,
+    }
+    env.globals |= {
+        "nav": nav,
+        "run_address": run_address,
+        "domain_address": domain_address,
+        "name_of": lambda key: name_of(names, key),
+        "width": charts.WIDTH,
+        "height": charts.HEIGHT,
+        "left": charts.LEFT,
+        "right": charts.RIGHT,
+        "bottom": charts.BOTTOM,
+    }
     return env
 
 
@@ -68,13 +97,10 @@ def domain_address(domain: str) -> str:
     return f"pages/domain-{domain}.html"
 
 
-def name_of(names: dict[str, Name], key: str) -> Name:
-    """What names.json says of a metric; a key it does not know is shown as words, without direction."""
-    return names.get(key) or Name(numbers.words(key))
-
-
 def plain(value) -> str:
-    """A setting or a cell as text: lists and mappings as compact JSON."""
+    """A setting or a cell as text: a list with commas, a mapping as JSON."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(plain, value))
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=list)
 
 
@@ -96,8 +122,11 @@ def card(inputs: Inputs, run: Run) -> Card:
     key = metrics.headline
     value = metrics.values[key]
     entries = [(run.name, "run", value)]
-    entries += [(numbers.words(name), "reference" if name in numbers.REFERENCES else "baseline", values[key])
-                for name, values in metrics.baselines.items() if key in values]
+    entries += [
+        (numbers.words(name), "reference" if name in numbers.REFERENCES else "baseline", values[key])
+        for name, values in metrics.baselines.items()
+        if key in values
+    ]
     drawn = charts.bars([(label, kind, v.mean, numbers.number(v.mean)) for label, kind, v in entries])
     return Card(run, key, value, numbers.outcome(metrics, key, name_of(inputs.names, key)), drawn)
 
@@ -107,89 +136,65 @@ def overview(inputs: Inputs, used: list[str]) -> dict:
     for domain in used:
         cards = [card(inputs, run) for run in inputs.runs.values() if run.dataset.settings.domain == domain]
         if cards:
-            groups.append({"domain": domain, "title": DOMAINS[domain][0], "about": DOMAINS[domain][1], "cards": cards})
+            groups.append(
+                {
+                    "domain": domain,
+                    "title": DOMAINS[domain][0],
+                    "about": DOMAINS[domain][1],
+                    "cards": cards,
+                    "datasets": [d for d in inputs.datasets.values() if d.settings.domain == domain],
+                }
+            )
     kinds = [c.outcome.kind for group in groups for c in group["cards"]]
-    counts = {"runs": len(kinds), "measured": len(kinds) - kinds.count("missing"), "ahead": kinds.count("ahead"),
-              "behind": kinds.count("behind") + kinds.count("level"), "alone": kinds.count("alone"), "missing": kinds.count("missing"),
-              "datasets": len(inputs.datasets), "valid": sum(bool(d.validation and d.validation.success) for d in inputs.datasets.values())}
+    counts = {
+        "runs": len(kinds),
+        "measured": len(kinds) - kinds.count("missing"),
+        "ahead": kinds.count("ahead"),
+        "behind": kinds.count("behind") + kinds.count("level"),
+        "alone": kinds.count("alone"),
+        "missing": kinds.count("missing"),
+        "datasets": len(inputs.datasets),
+        "valid": sum(bool(d.validation and d.validation.success) for d in inputs.datasets.values()),
+    }
     return {"groups": groups, "counts": counts, "strays": inputs.strays}
 
 
-@dataclass(frozen=True)
-class Cell:
-    values: list[Value]  # several where runs measured a baseline differently, sorted by mean
-    baseline: bool
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class MetricLine:
-    key: str
-    cells: list[Cell]
-
-
-def metric_line(names: dict[str, Name], key: str, columns: list[tuple[str, bool, list[Value]]]) -> MetricLine:
-    """A line of a comparison from (column, is a baseline, values): the best column is marked where the metric has a direction."""
-    better = name_of(names, key).better
-    sign = {"higher": 1, "lower": -1, "none": 0}[better]
-    scores = [sign * (values[0] if sign < 0 else values[-1]).mean if values and sign and column not in numbers.REFERENCES else None
-              for column, _, values in columns]
-    measured = [score for score in scores if score is not None]
-    best = max(measured) if len(measured) > 1 else None
-    return MetricLine(key, [Cell(values, baseline, score is not None and score == best)
-                            for (_, baseline, values), score in zip(columns, scores, strict=True)])
-
-
-def finite(values: list[Value | None]) -> list[Value]:
-    """The different measured values, sorted by mean."""
-    return sorted({v.mean: v for v in values if v is not None and v.mean is not None}.values(), key=lambda v: v.mean)
-
-
-def dataset_entry(inputs: Inputs, name: str) -> dict:
-    """A dataset with its runs compared: the metrics that at least two columns (runs, then baselines) have."""
-    runs = [run for run in inputs.runs.values() if run.dataset.name == name]
-    measured = [run for run in runs if run.metrics]
-    baselines = list(dict.fromkeys(b for run in measured for b in run.metrics.baselines))
-    lines = []
-    for key in dict.fromkeys(key for run in measured for key in run.metrics.values):
-        columns = [(run.name, False, finite([run.metrics.values.get(key)])) for run in measured]
-        columns += [(b, True, finite([run.metrics.baselines.get(b, {}).get(key) for run in measured])) for b in baselines]
-        if sum(bool(values) for _, _, values in columns) > 1:
-            lines.append(metric_line(inputs.names, key, columns))
-    kept = [i for i, b in enumerate(baselines, start=len(measured)) if any(line.cells[i].values for line in lines)]
-    lines = [MetricLine(line.key, [c for i, c in enumerate(line.cells) if i < len(measured) or i in kept]) for line in lines]
-    dataset = inputs.datasets[name]
-    settings = [(f"{part}.{key}", value) for part in ("options", "validate", "prepare") for key, value in leaves(getattr(dataset.settings, part)) if key]
-    return {"dataset": dataset, "runs": measured, "missing": [run for run in runs if not run.metrics], "metrics": lines,
-            "baselines": [baselines[i - len(measured)] for i in kept], "settings": settings,
-            "ranges": any(len(c.values) > 1 for line in lines for c in line.cells)}
-
-
 def run_context(inputs: Inputs, run: Run) -> dict:
-    metrics = run.metrics
-    lines = []
-    if metrics:
-        order = [metrics.headline, *(key for key in metrics.values if key != metrics.headline)]
-        for key in order:
-            columns = [(run.name, False, finite([metrics.values[key]]))]
-            columns += [(b, True, finite([values.get(key)])) for b, values in metrics.baselines.items()]
-            lines.append(metric_line(inputs.names, key, columns))
+    metrics, lines = run.metrics, run_lines(inputs.names, run)
     curves = charts.curve_charts(run.curves) if run.curves else []
-    parts = [("result", "Result", True), ("metrics", "Metrics", lines), ("curves", "Curves", curves), ("pictures", "Pictures", run.pictures),
-             ("tables", "A closer look", run.tables), ("settings", "Settings", True)]
+    parts = [
+        ("result", "Result", True),
+        ("metrics", "Metrics", lines),
+        ("curves", "Curves", curves),
+        ("pictures", "Pictures", run.pictures),
+        ("tables", "A closer look", run.tables),
+        ("settings", "Settings", True),
+    ]
     files = [("metrics (JSON)", f"metrics/{run.name}.json", metrics), ("curves (CSV)", f"curves/{run.name}.csv", run.curves)]
-    return {"run": run, "metrics": metrics, "lines": lines, "curves": curves, "card": card(inputs, run), "settings": run_settings(inputs, run),
-            "contents": [(key, label) for key, label, shown in parts if shown],
-            "files": [(label, address) for label, address, there in files if there],
-            "feature_run": inputs.runs.get(run.settings.features) if run.settings.features != NO_FEATURES else None,
-            "domain_title": DOMAINS[run.dataset.settings.domain][0],
-            "others": [other for other in inputs.runs.values() if other.dataset is run.dataset and other is not run]}
+    return {
+        "run": run,
+        "metrics": metrics,
+        "lines": lines,
+        "curves": curves,
+        "card": card(inputs, run),
+        "settings": run_settings(inputs, run),
+        "contents": [(key, label) for key, label, shown in parts if shown],
+        "files": [(label, address) for label, address, there in files if there],
+        "feature_run": inputs.runs.get(run.settings.features) if run.settings.features != NO_FEATURES else None,
+        "domain_title": DOMAINS[run.dataset.settings.domain][0],
+        "others": [other for other in inputs.runs.values() if other.dataset is run.dataset and other is not run],
+    }
 
 
 def run_settings(inputs: Inputs, run: Run) -> list[tuple[str, object]]:
     """(dotted key, value) of what params.yaml gives for the run; its own `train:` wins over the common one."""
     own = run.settings
-    rows: list[tuple[str, object]] = [("family", own.family), ("dataset", own.dataset), ("features", own.features), ("seeds", list(own.seeds))]
+    rows: list[tuple[str, object]] = [
+        ("family", own.family),
+        ("dataset", own.dataset),
+        ("features", own.features),
+        ("seeds", list(own.seeds)),
+    ]
     for part, given in (("model", own.model), ("train", {**inputs.common, **own.train}), ("evaluate", own.evaluate)):
         rows += [(f"{part}.{key}", value) for key, value in leaves(given) if key]
     return rows
@@ -198,7 +203,10 @@ def run_settings(inputs: Inputs, run: Run) -> list[tuple[str, object]]:
 def glossary(inputs: Inputs) -> list[dict]:
     """Every metric that names.json explains or a run reports, by title."""
     keys = dict.fromkeys([*inputs.names, *(key for run in inputs.runs.values() if run.metrics for key in run.metrics.values)])
-    entries = [{"key": key, "name": name_of(inputs.names, key), "runs": [r for r in inputs.runs.values() if r.metrics and key in r.metrics.values]} for key in keys]
+    entries = [
+        {"key": key, "name": name_of(inputs.names, key), "runs": [r for r in inputs.runs.values() if r.metrics and key in r.metrics.values]}
+        for key in keys
+    ]
     return sorted(entries, key=lambda entry: (entry["name"].title.casefold(), entry["key"]))
 
 
@@ -214,5 +222,8 @@ def sampled(chart: charts.Chart, rows: int = 10) -> list[tuple[float, list[float
 
 def figure_columns(table: Table) -> list[int]:
     """Columns of a table that hold numbers alone."""
-    return [i for i in range(len(table.columns))
-            if table.rows and all(isinstance(row[i], (int, float)) and not isinstance(row[i], bool) for row in table.rows)]
+    return [
+        i
+        for i in range(len(table.columns))
+        if table.rows and all(isinstance(row[i], (int, float, type(None))) and not isinstance(row[i], bool) for row in table.rows)
+    ]

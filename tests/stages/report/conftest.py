@@ -22,13 +22,32 @@ NAMES = {
 }
 METRICS = {
     "skipgram": ("pydoc", "word2vec", "heldout_loss", {"heldout_loss": 2.553}, {"unigram": {"heldout_loss": 3.48}}),
-    "prod2vec": ("shop", "word2vec", "ndcg_10", {"ndcg_10": 0.198, "hit_rate_10": 0.342, "mrr": 0.171},
-                 {"popularity": {"ndcg_10": 0.045, "hit_rate_10": 0.09, "mrr": 0.05}, "co_counts": {"ndcg_10": 0.225, "hit_rate_10": 0.36, "mrr": 0.19}}),
-    "deepwalk": ("calls", "random_walk", "macro_f1_50", {"macro_f1_50": 0.833}, {"spectral": {"macro_f1_50": 0.812}, "label_propagation": {"macro_f1_50": 0.85}}),
+    "prod2vec": (
+        "shop",
+        "word2vec",
+        "ndcg_10",
+        {"ndcg_10": 0.198, "hit_rate_10": 0.342, "mrr": 0.171},
+        {
+            "popularity": {"ndcg_10": 0.045, "hit_rate_10": 0.09, "mrr": 0.05},
+            "co_counts": {"ndcg_10": 0.225, "hit_rate_10": 0.36, "mrr": 0.19},
+        },
+    ),
+    "deepwalk": (
+        "calls",
+        "random_walk",
+        "macro_f1_50",
+        {"macro_f1_50": 0.833},
+        {"spectral": {"macro_f1_50": 0.812}, "label_propagation": {"macro_f1_50": 0.85}},
+    ),
     "transe": ("kg", "translation", "mrr", {"mrr": 0.262}, {"by_relation_frequency": {"mrr": 0.115}}),
     "classifier": ("digits", "classifier", "accuracy", {"accuracy": 0.975}, {"raw_pixels": {"accuracy": 0.967}}),
-    "vae": ("digits", "vae", "fid", {"fid": 43.8, "probe_accuracy": 0.951, "kl": 11.27},
-            {"gaussian": {"fid": 110.2}, "pca": {"probe_accuracy": 0.967}, "floor": {"fid": 3.12}}),
+    "vae": (
+        "digits",
+        "vae",
+        "fid",
+        {"fid": 43.8, "probe_accuracy": 0.951, "kl": 11.27},
+        {"gaussian": {"fid": 110.2}, "pca": {"probe_accuracy": 0.967}, "floor": {"fid": 3.12}},
+    ),
     "gan": ("digits", "gan", "fid", {"fid": 10.4}, {"gaussian": {"fid": 110.2}, "floor": {"fid": 3.12}}),
 }
 DOMAINS = {"pydoc": "corpora", "shop": "receipts", "calls": "graphs", "kg": "graphs", "digits": "images"}
@@ -37,27 +56,65 @@ DOMAINS = {"pydoc": "corpora", "shop": "receipts", "calls": "graphs", "kg": "gra
 def build(folder: Path, mark: str = "", without: tuple[str, ...] = ()) -> Path:
     """Write the project into `folder`; `mark` is put into every text that comes from data, runs in `without` have no files."""
     seeds = {"gan": 3, "vae": 3}
-    params = {"split": {"salt": "x"}, "validate": {},
-              "datasets": {name: {"domain": domain, "source": "builtin", "name": name + mark, "options": {"seed": 0, "note": "n" + mark}, "validate": {}, "prepare": {}}
-                           for name, domain in DOMAINS.items()},
-              "train": {"device": "auto", "threads": 1},
-              "runs": {run: {"family": family + mark, "dataset": dataset, "features": "classifier" if run in ("vae", "gan") else "none", "seeds": [0],
-                             "model": {"dimension": 32, "note": "m" + mark}, "train": {"threads": 2}, "evaluate": {}}
-                       for run, (dataset, family, *_) in METRICS.items()}}
+    params = {
+        "split": {"salt": "x"},
+        "validate": {},
+        "datasets": {
+            name: {
+                "domain": domain,
+                "source": "builtin",
+                "name": name + mark,
+                "options": {"seed": 0, "note": "n" + mark},
+                "validate": {},
+                "prepare": {},
+            }
+            for name, domain in DOMAINS.items()
+        },
+        "train": {"device": "auto", "threads": 1},
+        "runs": {
+            run: {
+                "family": family + mark,
+                "dataset": dataset,
+                "features": "classifier" if run in ("vae", "gan") else "none",
+                "seeds": [0],
+                "model": {"dimension": 32, "note": "m" + mark},
+                "train": {"threads": 2},
+                "evaluate": {},
+            }
+            for run, (dataset, family, *_) in METRICS.items()
+        },
+    }
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    write(folder / "names.json", {key: {"title": title + mark, "better": better, "unit": unit + mark, "meaning": meaning + mark}
-                                  for key, (title, better, unit, meaning) in NAMES.items()})
+    write(
+        folder / "names.json",
+        {
+            key: {"title": title + mark, "better": better, "unit": unit + mark, "meaning": meaning + mark}
+            for key, (title, better, unit, meaning) in NAMES.items()
+        },
+    )
     reports = folder / "reports"
     for i, (run, (dataset, _, headline, values, baselines)) in enumerate(METRICS.items()):
         if run in without:
             continue
         n = seeds.get(run, 1)
-        write(reports / "metrics" / f"{run}.json", {
-            "headline": headline, **{k: {"mean": v, "sd": 0.04 * v if n > 1 else 0.0, "n": n} for k, v in values.items()},
-            "extra_metric" + mark: {"mean": 1234.5, "sd": None, "n": 1},
-            "baselines": {b + mark: {k: {"mean": v, "sd": 0.0, "n": 1} for k, v in found.items()} for b, found in baselines.items()},
-            "parameters": 12345, "reproducible": True, "features": "3f9a0c" + mark if dataset == "digits" else None})
-        curve(reports / "curves" / f"{run}.csv", n, ["loss", "valid_loss", "kl" + mark] if run == "vae" else ["loss"], np.random.default_rng(i))
+        write(
+            reports / "metrics" / f"{run}.json",
+            {
+                "headline": headline,
+                **{k: {"mean": v, "sd": 0.04 * v if n > 1 else 0.0, "n": n} for k, v in values.items()},
+                "extra_metric" + mark: {"mean": 1234.5, "sd": None, "n": 1},
+                "baselines": {b + mark: {k: {"mean": v, "sd": 0.0, "n": 1} for k, v in found.items()} for b, found in baselines.items()},
+                "parameters": 12345,
+                "reproducible": True,
+                "features": "3f9a0c" + mark if dataset == "digits" else None,
+            },
+        )
+        curve(
+            reports / "curves" / f"{run}.csv",
+            n,
+            ["loss", "valid_loss", "kl" + mark] if run == "vae" else ["loss"],
+            np.random.default_rng(i),
+        )
         samples(reports / "samples" / run, mark, np.random.default_rng(i))
     for name, domain in DOMAINS.items():
         validation(reports / "validation" / name, name, domain, mark, success=name != "kg")
@@ -82,16 +139,50 @@ def curve(path: Path, seeds: int, terms: list[str], rng) -> None:
 def samples(folder: Path, mark: str, rng) -> None:
     folder.mkdir(parents=True)
     Image.fromarray(rng.integers(0, 255, (160, 320), dtype=np.uint8)).save(folder / "grid.png")
-    write(folder / "details.json", {
-        "pictures": [{"file": "grid.png", "title": "Samples" + mark, "alt": "A grid of random grey squares" + mark}],
-        "tables": [{"title": "Nearest neighbours" + mark, "columns": ["word", "neighbours", "similarity"], "note": "By cosine." + mark,
-                    "rows": [["tuple" + mark, "list, dict, set, frozenset", 0.8123], ["کتاب", "کتابخانه، دفتر، نامه", 0.71], ["list", ["a", "b" + mark], None]]}]})
+    write(
+        folder / "details.json",
+        {
+            "pictures": [{"file": "grid.png", "title": "Samples" + mark, "alt": "A grid of random grey squares" + mark}],
+            "tables": [
+                {
+                    "title": "Nearest neighbours" + mark,
+                    "columns": ["word", "neighbours", "similarity"],
+                    "note": "By cosine." + mark,
+                    "rows": [
+                        ["tuple" + mark, "list, dict, set, frozenset", 0.8123],
+                        ["کتاب", "کتابخانه، دفتر، نامه", 0.71],
+                        ["list", ["a", "b" + mark], None],
+                    ],
+                }
+            ],
+        },
+    )
 
 
 def validation(folder: Path, name: str, domain: str, mark: str, success: bool) -> None:
-    write(folder / "summary.json", {"dataset": name, "domain": domain, "success": success, "rows": 12345, "quarantined": 0 if success else 17, "expectations": [
-        {"table": "edges" + mark, "expectation": "ends_are_nodes" + mark, "column": "target" + mark, "level": "row", "success": success, "unexpected": 0 if success else 17,
-         "examples": [] if success else ["json.foo" + mark, {"source": "a" + mark}], "allowed": "ids of nodes.parquet" + mark, "note": "Every edge ends at a node." + mark}]})
+    write(
+        folder / "summary.json",
+        {
+            "dataset": name,
+            "domain": domain,
+            "success": success,
+            "rows": 12345,
+            "quarantined": 0 if success else 17,
+            "expectations": [
+                {
+                    "table": "edges" + mark,
+                    "expectation": "ends_are_nodes" + mark,
+                    "column": "target" + mark,
+                    "level": "row",
+                    "success": success,
+                    "unexpected": 0 if success else 17,
+                    "examples": [] if success else ["json.foo" + mark, {"source": "a" + mark}],
+                    "allowed": "ids of nodes.parquet" + mark,
+                    "note": "Every edge ends at a node." + mark,
+                }
+            ],
+        },
+    )
     (folder / "index.html").write_text("<!doctype html><html lang=en><title>Data Docs</title><p>Data Docs", encoding="utf-8")
 
 
