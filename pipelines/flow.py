@@ -1,0 +1,171 @@
+"""The Prefect flow: one task a stage, on a private local server whose home and database are data/.prefect.
+
+Imports Prefect inside functions alone: a run with nothing to do must not pay for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pipelines import schedule
+from pipelines.graph import Plan, Stage
+from pipelines.processes import Outcome, Processes, run_stage, signals_end
+from pipelines.view import View
+from stages.settings import InputError
+
+HOME = Path("data/.prefect")
+LOGS = Path("data/.logs")
+SERVER_START = 120.0  # seconds; the first start in a workspace also makes the database
+# BLAS and OpenMP inside the stages get one thread each, whatever --jobs says: a share of the cores would make the order of sums, and so the
+# bytes, depend on how many stages run at once. Training sets its own number (`train.threads`), which is a parameter and tracked.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")
+
+
+class StageFailed(Exception):
+    """A stage ended badly; the message is its own error line."""
+
+
+def stage_environment(slot: tuple[str, int]) -> dict[str, str]:
+    """What a stage's process gets: this Python first on the path, unbuffered output, one BLAS thread, its device."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    environment = {**os.environ, **ONE_THREAD, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1",
+                   "GX_ANALYTICS_ENABLED": "false"}
+    if slot[0] == "gpu":
+        environment["CUDA_VISIBLE_DEVICES"] = str(slot[1])
+    return environment
+
+
+def private_environment(home: Path, port: int) -> None:
+    """Point Prefect at the server of this flow alone; nothing of the user's own Prefect profile is read or written."""
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        del os.environ[name]
+    os.environ.update({
+        "PREFECT_HOME": str(home), "PREFECT_PROFILES_PATH": str(home / "profiles.toml"), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1",
+        "PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the view shows what happens
+    })
+
+
+@contextlib.contextmanager
+def server(home: Path, processes: Processes) -> Iterator[None]:
+    """A Prefect server on the loopback address while the context lasts. It starts while Prefect is imported here."""
+    home.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    private_environment(home, port)
+    log = home / "server.log"
+    with log.open("wb") as output:
+        # its services record the task runs; those that plan deployments are not needed
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui",
+                   "--no-scheduler", "--no-late-runs", "--analytics-off"]
+        child = processes.start(command, stage=False, stdout=output, stderr=subprocess.STDOUT)
+    import prefect  # noqa: F401
+
+    until = time.monotonic() + SERVER_START
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5):
+                break
+        except OSError:
+            if child.poll() is not None or time.monotonic() > until:
+                raise InputError(f"Prefect's local server did not start; see {log} (or run `dvc repro`, which needs no server)") from None
+            time.sleep(0.05)
+    try:
+        yield
+    finally:
+        settle()
+        child.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(10)
+            processes.ended(child)
+
+
+def settle() -> None:
+    """Send what Prefect still has in its queues; without it the interpreter tries for a minute to reach a server that has ended."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=10)
+
+
+@contextlib.contextmanager
+def api(address: str) -> Iterator[None]:
+    """Report to the Prefect server at `address` in place of a private one."""
+    os.environ["PREFECT_API_URL"] = address
+    try:
+        with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=10):
+            pass
+    except (OSError, ValueError) as error:
+        raise InputError(f"--api {address}: no Prefect server answers there ({error}); expected as in http://127.0.0.1:4200/api") from None
+    yield
+
+
+def execute(plan: Plan, root: Path, slots: schedule.Slots, processes: Processes, view: View, retries: int = 0,
+            seconds: Mapping[str, float] | None = None) -> dict[str, Outcome]:
+    """Run the plan as a Prefect flow; returns how each stage ended. Call from the main thread, with the API of PREFECT_API_URL up."""
+    import logging
+
+    from prefect import flow, task
+    from prefect.artifacts import create_table_artifact
+    from prefect.cache_policies import NO_CACHE
+    from prefect.logging import get_run_logger
+    from prefect.states import Failed
+    from prefect.task_runners import ThreadPoolTaskRunner
+
+    from pipelines.summary import metric_rows
+
+    finished: queue.Queue[tuple[str, Outcome]] = queue.Queue()
+    outcomes: dict[str, Outcome] = {}
+    logging.getLogger("prefect.flow_runs").propagate = logging.getLogger("prefect.task_runs").propagate = False
+
+    @task(name="stage", task_run_name="{name}", retries=retries, retry_delay_seconds=1, cache_policy=NO_CACHE, persist_result=False,
+          retry_condition_fn=lambda *_: not processes.ending)
+    def run_one(name: str, slot: tuple[str, int]) -> str:
+        outcomes[name] = run_stage(name, processes, root, root / log_of(name), get_run_logger().info, lambda text: view.line(name, text),
+                                   plan.why[name] == ["forced"], stage_environment(slot))
+        if outcomes[name].state not in schedule.GOOD:
+            raise StageFailed(outcomes[name].error)
+        return outcomes[name].state
+
+    @flow(name="baznama", task_runner=ThreadPoolTaskRunner(max_workers=slots.total), validate_parameters=False, persist_result=False)
+    def reproduce():
+        futures = {}
+
+        def start(stage: Stage, slot: tuple[str, int]) -> None:
+            view.started(stage.name, slot)
+            before = [futures[name] for name in stage.needs if name in futures]  # ended already: named so that Prefect draws the edges
+            future = futures[stage.name] = run_one.submit(stage.name, slot, wait_for=before)
+            future.add_done_callback(lambda _: finished.put((stage.name, ended(stage.name))))
+
+        def ended(name: str) -> Outcome:
+            outcome = outcomes.get(name) or Outcome("failed", error="Prefect could not run the task; see data/.prefect/server.log")
+            view.finished(name, outcome)
+            return outcome
+
+        with signals_end(processes):
+            result = schedule.run(plan.stages, slots, start, finished, seconds or {}, lambda: processes.ending)
+        rows = metric_rows(root)
+        if rows:
+            create_table_artifact(rows, key="metrics", description="reports/metrics after this flow")
+        outcomes.update(result)
+        bad = [name for name, outcome in result.items() if outcome.state not in schedule.GOOD]
+        return Failed(message=f"not done: {', '.join(bad)}") if bad else "done"
+
+    reproduce(return_state=True)
+    return {name: outcomes[name] for name in plan.stages}
+
+
+def log_of(name: str) -> Path:
+    return LOGS / (name.replace("/", "-").replace(":", "-") + ".log")

@@ -1,0 +1,167 @@
+"""Run what is stale, in parallel: `python -m pipelines.repro`.
+
+DVC decides what is stale, Prefect runs it; where nothing is stale, nothing is started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pipelines import provenance, summary
+from pipelines.graph import Graph, Plan, plan, show
+from pipelines.processes import Outcome, Processes
+from pipelines.schedule import GOOD, Slots, devices, memory
+from pipelines.workspace import locked
+from stages.command import FAILED, INTERRUPTED, command, fail
+from stages.files import read_json, write_json
+from stages.settings import InputError
+
+DURATIONS = Path("data/.prefect/durations.json")
+REPORT = Path("reports/index.html")
+
+EXAMPLES = """examples:
+  python -m pipelines.repro                    everything that is stale
+  python -m pipelines.repro --dry              only say what would run, and why
+  python -m pipelines.repro evaluate@vae       one run, and what it needs
+  python -m pipelines.repro train --jobs 4     all trainings, four stages at a time
+  python -m pipelines.repro train@gan --force  once more, stale or not
+"""
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pipelines.repro", description="Run what is stale, in parallel.", epilog=EXAMPLES,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("targets", nargs="*", help="stages, entries of dvc.yaml, or paths of outputs; without any, everything")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser.add_argument("--jobs", type=at_least(1), default=cores, help="stages at a time on the processor (%(default)s)")
+    parser.add_argument("--gpus", type=at_least(0), help="graphics devices to use, one stage on each (all there are)")
+    parser.add_argument("--force", action="store_true", help="run the targets (without any, everything) even where nothing changed")
+    parser.add_argument("--dry", action="store_true", help="only print what would run, and why")
+    parser.add_argument("--retries", type=at_least(0), default=0, help="further tries of a stage that failed (%(default)s)")
+    parser.add_argument("--wait", action="store_true", help="when another flow runs in this workspace, wait for it")
+    parser.add_argument("--api", help="address of a Prefect server to report to, in place of a private one (http://127.0.0.1:4200/api)")
+    return parser.parse_args(arguments)
+
+
+def at_least(low: int):
+    def number(text: str) -> int:
+        value = int(text)
+        if value < low:
+            raise argparse.ArgumentTypeError(f"{text} is out of range; allowed: at least {low}")
+        return value
+
+    number.__name__ = "whole number"
+    return number
+
+
+def main() -> None:
+    options = parse()
+    root = Path.cwd()
+    if not (root / "dvc.yaml").is_file():
+        raise InputError(f"{root}: no dvc.yaml here; run from the project's root")
+    if options.dry:
+        show(planned(root, options.targets, options.force))
+        return
+    with locked(root, options.wait) as lock:
+        code = reproduce(root, options, lock)
+    sys.exit(code)
+
+
+def reproduce(root: Path, options: argparse.Namespace, lock: int) -> int:
+    """Plan, run, tell. Returns the exit code."""
+    wanted = planned(root, options.targets, options.force)
+    seconds = read_json(root / DURATIONS) if (root / DURATIONS).is_file() else {}
+    if not wanted.stages:
+        print(f"nothing to do: {len(wanted.scope)} stages are up to date")
+        finish(root, wanted, seconds, {})
+        return 0
+    check_settings = module(root, "stages.params")  # while the server starts; imports torch
+    slots = Slots(options.jobs, devices()[:options.gpus], memory())
+    outcomes = run(root, wanted, slots, options, lock, seconds, check_settings)
+    seconds = {**seconds, **{name: round(o.seconds, 2) for name, o in outcomes.items() if o.state == "done"}}
+    write_json(root / DURATIONS, dict(sorted(seconds.items())))
+    finish(root, wanted, seconds, outcomes)
+    if any(outcome.state == "interrupted" for outcome in outcomes.values()):
+        fail("interrupted; run again to go on where it stopped", INTERRUPTED)
+    return 0 if tell_failures(outcomes) else FAILED
+
+
+def planned(root: Path, targets: Iterable[str], force: bool) -> Plan:
+    """Bring the states of the sources up to date and ask DVC. An unknown target is told before either."""
+    targets = list(targets)
+    states = None if targets else module(root, "stages.ingest.states")
+    graph = Graph(root)
+    graph.resolve(targets)
+    wait_for(states or module(root, "stages.ingest.states"))
+    return plan(graph, targets, force)
+
+
+def module(root: Path, name: str) -> subprocess.Popen | None:
+    """Start `python -m name` if the project has that module."""
+    if not (root / Path(*name.split(".")).with_suffix(".py")).is_file():
+        return None
+    return subprocess.Popen([sys.executable, "-m", name], cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(child: subprocess.Popen | None) -> None:
+    """Wait for a `module`; what it has to say of bad input is said here, and is the end."""
+    if child is None:
+        return
+    _, errors = child.communicate()
+    if child.returncode:
+        own = [line for line in errors.splitlines() if line.startswith("error: ")]
+        fail((own or errors.splitlines() or [f"exit code {child.returncode}"])[-1].removeprefix("error: "), child.returncode)
+
+
+def run(root: Path, wanted: Plan, slots: Slots, options: argparse.Namespace, lock: int, seconds: Mapping[str, float],
+        check_settings: subprocess.Popen | None) -> dict[str, Outcome]:
+    """The plan through Prefect, on a private server or on the one that was named."""
+    from pipelines import flow
+    from pipelines.view import View
+
+    print(f"{len(wanted.stages)} of {len(wanted.scope)} stages to run, {slots.cpu} at a time", flush=True)
+    with Processes(lock) as processes, flow.api(options.api) if options.api else flow.server(root / flow.HOME, processes):
+        wait_for(check_settings)
+        with View(len(wanted.stages)) as view:
+            return flow.execute(wanted, root, slots, processes, view, options.retries, seconds)
+
+
+def finish(root: Path, wanted: Plan, seconds: Mapping[str, float], outcomes: Mapping[str, Outcome]) -> None:
+    """The table of results, the way to the report, and provenance beside it."""
+    try:
+        text = summary.table(summary.rows(root, summary.runs_of(wanted.scope)))
+        if text:
+            print(f"\n{text}\n")
+    except InputError as error:  # a broken file of one run must not hide how the flow ended
+        print(f"error: {error}", file=sys.stderr)
+    page = provenance.render(root, seconds, outcomes)
+    if (root / REPORT).is_file():
+        print(f"report: {root / REPORT}")
+    print(f"provenance: {page}", flush=True)
+
+
+def tell_failures(outcomes: Mapping[str, Outcome]) -> bool:
+    """Name every stage that failed with its own error line first, and what could not run for it. True when all went well."""
+    bad = [(name, outcome) for name, outcome in outcomes.items() if outcome.state not in GOOD]
+    for name, outcome in bad:
+        if outcome.state == "failed":
+            print(f"\nFAILED {name}: {outcome.error}", file=sys.stderr)
+            for line in outcome.tail:
+                print(f"    {line}", file=sys.stderr)
+    left = [name for name, outcome in bad if outcome.state == "not run"]
+    if left:
+        print(f"\nnot run, for want of what failed: {', '.join(left)}", file=sys.stderr)
+    if bad:
+        done = len(outcomes) - len(bad)
+        print(f"\n{len(bad) - len(left)} failed, {len(left)} not run, {done} done; full output in data/.logs/", file=sys.stderr, flush=True)
+    return not bad
+
+
+if __name__ == "__main__":
+    command(main)

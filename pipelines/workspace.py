@@ -1,0 +1,68 @@
+"""One flow at a time in a workspace: a lock the kernel lets go of however its holder ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines import warden
+from stages.settings import InputError
+
+LOCK = Path("data/.prefect/lock")
+CLEARING = warden.GRACE + 5.0  # seconds in which the warden of a killed flow has ended its stages
+
+
+@contextlib.contextmanager
+def locked(root: Path, wait: bool = False) -> Iterator[int]:
+    """Hold the workspace's lock; yields its file descriptor, for the warden to inherit. Raises InputError that says who holds it."""
+    path = root / LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        began, told = time.monotonic(), False
+        while not _taken(descriptor):
+            holder, dead = _holder(path)
+            if dead and time.monotonic() - began < CLEARING:  # killed a moment ago: its warden is ending the stages
+                time.sleep(0.1)
+                continue
+            if not wait:
+                raise InputError(f"another flow runs in this workspace: {holder}; wait for it, end it, or use --wait")
+            if not told:
+                print(f"waiting for the flow that runs in this workspace: {holder}", file=sys.stderr, flush=True)
+                told = True
+            time.sleep(0.2)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}).encode(), 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(path: Path) -> tuple[str, bool]:
+    """(who holds the lock, whether that process is gone)."""
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        pid, since = int(entry["pid"]), str(entry["since"])
+    except (OSError, ValueError, KeyError, TypeError):  # it has the lock and has not written yet
+        return "it started this moment", False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return f"pid {pid}, since {since}, killed; its stages are being ended", True
+    except PermissionError:
+        pass
+    return f"pid {pid}, since {since}", False

@@ -1,0 +1,177 @@
+"""Small DVC projects, made by the tests: two datasets, three runs, a report; each stage a few milliseconds of Python."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+PARAMS = """\
+split: {salt: a, test: 0.1}
+train: {lr: 1, threads: 1}
+datasets:
+  shop: {domain: receipts, options: {n: 3}}
+  digits: {domain: images, options: {n: 4}}
+runs:
+  emb: {dataset: shop, model: {d: 2}, evaluate: {}}
+  vae: {dataset: digits, model: {d: 3}, evaluate: {}}
+  gan: {dataset: digits, model: {d: 4}, evaluate: {k: 1}}
+"""
+
+DVC = """\
+stages:
+  prepare:
+    foreach: ${datasets}
+    do:
+      cmd: python work.py prepare ${key} --out data/prepared/${key}
+      deps: [work.py]
+      params: [split, "datasets.${key}.options"]
+      outs: ["data/prepared/${key}"]
+      meta: {resource: cpu}
+  train:
+    foreach: ${runs}
+    do:
+      cmd: python work.py train ${key} --read data/prepared/${item.dataset} --out data/models/${key}
+      deps: [work.py, "data/prepared/${item.dataset}"]
+      params: [train, "runs.${key}.model"]
+      outs: ["data/models/${key}"]
+      meta: {resource: gpu}
+  evaluate:
+    foreach: ${runs}
+    do:
+      cmd: python work.py evaluate ${key} --read data/models/${key} --out reports/metrics/${key}.json
+      deps: [work.py, "data/models/${key}"]
+      params: ["runs.${key}.evaluate"]
+      metrics:
+        - reports/metrics/${key}.json: {cache: false}
+      meta: {resource: cpu}
+  report:
+    cmd: python work.py report --read reports/metrics --out reports/index.html
+    deps: [work.py, reports/metrics]
+    outs: [reports/index.html]
+"""
+
+# what a stage does besides its output is steered by files, which DVC does not watch: slow/NAME (seconds), fail/NAME, child/NAME
+WORK = """\
+import argparse, hashlib, json, os, pathlib, subprocess, sys, time
+parser = argparse.ArgumentParser()
+parser.add_argument("stage"); parser.add_argument("name", nargs="?", default="all")
+parser.add_argument("--read", type=pathlib.Path); parser.add_argument("--out", type=pathlib.Path)
+a = parser.parse_args()
+key = f"{a.stage}-{a.name}"
+began = time.time()
+if pathlib.Path(f"child/{key}").is_file():
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+    pathlib.Path(f"child/{key}.pid").write_text(str(child.pid))
+if pathlib.Path(f"slow/{key}").is_file():
+    print(f"working on {key}", flush=True)
+    time.sleep(float(pathlib.Path(f"slow/{key}").read_text()))
+if pathlib.Path(f"fail/{key}").is_file():
+    print("some detail")
+    sys.exit(f"error: {key} cannot go on")
+files = sorted(a.read.rglob("*")) if a.read and a.read.is_dir() else [a.read] if a.read else []
+text = hashlib.sha256(b"".join(p.read_bytes() for p in files if p.is_file()) + pathlib.Path("params.yaml").read_bytes()).hexdigest()
+pathlib.Path("spans").mkdir(exist_ok=True)
+if a.stage == "evaluate":
+    value = int(text[:4], 16) / 65536
+    text = json.dumps({"headline": "auc", "auc": {"mean": value, "sd": 0.0, "n": 1}, "baselines": {"spectral": {"auc": {"mean": 0.5, "sd": 0.0, "n": 1}},
+                       "floor": {"auc": {"mean": 0.9, "sd": 0.0, "n": 1}}, "unigram": {"auc": {"mean": 0.25, "sd": 0.0, "n": 1}}}, "parameters": 3})
+if a.out.suffix:
+    a.out.parent.mkdir(parents=True, exist_ok=True)
+    a.out.write_text(text)
+else:
+    a.out.mkdir(parents=True, exist_ok=True)
+    (a.out / "x").write_text(text)
+pathlib.Path(f"spans/{key}").write_text(f"{began} {time.time()}")
+"""
+
+
+def sh(folder: Path, *command: str, **options) -> subprocess.CompletedProcess:
+    """Run to the end with a clean environment; output as text."""
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120, **options)
+
+
+def environment() -> dict[str, str]:
+    mine = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "DVC_", "GIT_"))}
+    return {**mine, "DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{mine['PATH']}",
+            "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t"}
+
+
+def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    done = sh(folder, sys.executable, "-m", "dvc", *arguments)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done
+
+
+def repro(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return sh(folder, sys.executable, "-m", "pipelines.repro", *arguments)
+
+
+def start_repro(folder: Path, *arguments: str) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "pipelines.repro", *arguments], cwd=folder, env=environment(), stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def until(condition, seconds: float = 60.0):
+    """The first true value of `condition()`; fails the test when it does not come."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    raise AssertionError("it did not happen in time")
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def steer(folder: Path, what: str, stage: str, text: str = "") -> Path:
+    path = folder / what / stage
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project in git and DVC, nothing run yet."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name, text in {"params.yaml": PARAMS, "dvc.yaml": DVC, "work.py": WORK, ".gitignore": "/data/\n/reports/timing\n/reports/provenance.html\n/slow\n/fail\n/child\n/spans\n",
+                       ".dvcignore": "__pycache__\n"}.items():
+        (folder / name).write_text(text)
+    (folder / "reports").mkdir()
+    sh(folder, "git", "init", "-q")
+    dvc(folder, "init", "-q")
+    return folder
+
+
+@pytest.fixture
+def done(project: Path) -> Path:
+    """The project with everything run by DVC itself."""
+    dvc(project, "repro", "-q")
+    sh(project, "git", "add", "-A")
+    sh(project, "git", "commit", "-q", "-m", "all")
+    return project
+
+
+@pytest.fixture
+def ended():
+    """Processes to kill when the test is over, whatever it came to."""
+    started: list[subprocess.Popen] = []
+    yield started.append
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
