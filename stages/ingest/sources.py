@@ -6,7 +6,11 @@ import importlib
 import typing
 from pathlib import Path
 
+import polars as pl
+
+from stages.files import new_folder, remove
 from stages.ingest.raw import write
+from stages.ingest.text_files import existing
 from stages.settings import InputError, choose, configure
 
 DOMAINS = ("receipts", "corpora", "graphs", "images")
@@ -39,17 +43,41 @@ def ingest(dataset: str, entry, out: Path) -> dict:
     where = f"datasets.{dataset}"
     choose(entry.domain, DOMAINS, f"{where}.domain", "domain")
     choose(entry.source, SOURCES, f"{where}.source", "source")
-    read = {"builtin": _builtin}[entry.source]
-    raw = read(entry, where)
-    return write(raw, out, {"dataset": dataset, "domain": entry.domain, "source": entry.source, "name": entry.name})
+    origin = {"dataset": dataset, "domain": entry.domain, "source": entry.source, "name": entry.name}
+    scratch = Path(out).with_name(f".{Path(out).name}.scratch")
+    with new_folder(scratch):  # an interrupted ingest left none of it, or an old one that is cleared here
+        pass
+    try:
+        raw, explain = _READ[entry.source](entry, where, scratch)
+        try:
+            return write(raw, out, origin)
+        except pl.exceptions.PolarsError as error:  # of a table that is read while it is written
+            raise explain(error) from None
+    finally:
+        remove(scratch)
 
 
-def _builtin(entry, where):
+def _builtin(entry, where, scratch):
     domain, module = BUILTIN[choose(entry.name, BUILTIN, f"{where}.name", "built-in source")]
     if domain != entry.domain:
         raise InputError(f"{where}.domain: the built-in source {entry.name} belongs to {domain}, found {entry.domain!r}")
     function = getattr(importlib.import_module(f"stages.ingest.{module}"), entry.name)
-    return function(configure(options_of(function), entry.options, f"{where}.options"))
+    return function(configure(options_of(function), entry.options, f"{where}.options")), RuntimeError
+
+
+def _path(entry, where, scratch):
+    from stages.ingest.table_files import explained
+
+    function = importlib.import_module(f"stages.ingest.{entry.domain}").from_path
+    options = configure(options_of(function), entry.options, f"{where}.options")
+    path = existing(Path(entry.name), f"{where}.name")
+    try:
+        return function(options, path, scratch), lambda error: explained(path, options, error)
+    except pl.exceptions.PolarsError as error:
+        raise explained(path, options, error) from None
+
+
+_READ = {"builtin": _builtin, "path": _path}
 
 
 def options_of(function) -> type:
