@@ -43,23 +43,31 @@ def photo_patches(options: PatchOptions) -> Raw:
     """
     from sklearn.datasets import load_sample_images
 
+    bunch = load_sample_images()
+    named = [(path.replace("\\", "/").rsplit("/", 1)[-1].split(".")[0], photo)
+             for path, photo in zip(bunch.filenames, bunch.images, strict=True)]
+    raw = patches(sorted(named, key=lambda n: n[0]), options)
+    raw.licence = "CC BY 2.0: china.jpg by Danielle Buma, flower.jpg by dany13"
+    raw.address = "https://github.com/scikit-learn/scikit-learn/tree/main/sklearn/datasets/images"
+    return raw
+
+
+def patches(photos: list[tuple[str, np.ndarray]], options: PatchOptions) -> Raw:
+    """Patches of named photographs [H, W, 3], block by block; what is left over at the right and below is not used."""
     if options.size > options.block:
         raise InputError(f"options.size: a patch of {options.size} does not fit into blocks of {options.block}; raise options.block")
-    bunch = load_sample_images()
-    patches, ids, domains, groups = [], [], [], []
+    cut, ids, domains, groups = [], [], [], []
     starts = range(0, options.block - options.size + 1, options.stride)
-    for path, photo in sorted(zip(bunch.filenames, bunch.images, strict=True), key=lambda p: p[0]):
-        name = path.replace("\\", "/").rsplit("/", 1)[-1].split(".")[0]
+    for name, photo in photos:
         for row in range(0, photo.shape[0] - options.block + 1, options.block):
             for column in range(0, photo.shape[1] - options.block + 1, options.block):
                 for y, x in ((row + a, column + b) for a in starts for b in starts):
-                    patches.append(photo[y:y + options.size, x:x + options.size])
+                    cut.append(photo[y:y + options.size, x:x + options.size])
                     ids.append(f"{name}-{y:04d}-{x:04d}")
                     domains.append(name)
                     groups.append(f"{name}-{row:04d}-{column:04d}")
-    if not patches:
-        raise InputError(f"options.block: blocks of {options.block} do not fit into the photographs (427 x 640); at most 427")
-    images = np.stack(patches)
-    table = image_table(images, image_id=ids, domain=domains, group=groups)
-    return Raw("images", {"images": table}, {"images": images}, licence="CC BY 2.0: china.jpg by Danielle Buma, flower.jpg by dany13",
-               address="https://github.com/scikit-learn/scikit-learn/tree/main/sklearn/datasets/images")
+    if not cut:
+        least = min(min(photo.shape[:2]) for _, photo in photos)
+        raise InputError(f"options.block: blocks of {options.block} do not fit into the photographs; at most {least}")
+    images = np.stack(cut)
+    return Raw("images", {"images": image_table(images, image_id=ids, domain=domains, group=groups)}, {"images": images})

@@ -9,30 +9,13 @@ from pathlib import Path
 import polars as pl
 
 from stages.files import new_folder, remove
+from stages.ingest.builtin import BUILTIN
 from stages.ingest.raw import write
 from stages.ingest.text_files import existing
 from stages.settings import InputError, choose, configure
 
 DOMAINS = ("receipts", "corpora", "graphs", "images")
 SOURCES = ("builtin", "public", "path")
-
-# name -> domain and module; the function of that name there takes its checked options and returns a Raw
-BUILTIN = {
-    "simulated_shop": ("receipts", "simulated_shop"),
-    "pydoc_sentences": ("corpora", "pydoc"),
-    "pydoc_documents": ("corpora", "pydoc"),
-    "dates": ("corpora", "dates"),
-    "karate": ("graphs", "small_graphs"),
-    "les_miserables": ("graphs", "small_graphs"),
-    "digits_neighbours": ("graphs", "small_graphs"),
-    "stdlib_calls": ("graphs", "stdlib_calls"),
-    "stdlib_knowledge": ("graphs", "stdlib_knowledge"),
-    "digits": ("images", "pictures"),
-    "photo_patches": ("images", "pictures"),
-    "shapes": ("images", "shapes"),
-    "ring": ("images", "mixtures"),
-    "grid": ("images", "mixtures"),
-}
 
 
 def ingest(dataset: str, entry, out: Path) -> dict:
@@ -58,10 +41,8 @@ def ingest(dataset: str, entry, out: Path) -> dict:
 
 
 def _builtin(entry, where, scratch):
-    domain, module = BUILTIN[choose(entry.name, BUILTIN, f"{where}.name", "built-in source")]
-    if domain != entry.domain:
-        raise InputError(f"{where}.domain: the built-in source {entry.name} belongs to {domain}, found {entry.domain!r}")
-    function = getattr(importlib.import_module(f"stages.ingest.{module}"), entry.name)
+    known = BUILTIN[choose(entry.name, BUILTIN, f"{where}.name", "built-in source")]
+    function = _function(known, entry, where)
     return function(configure(options_of(function), entry.options, f"{where}.options")), RuntimeError
 
 
@@ -77,7 +58,26 @@ def _path(entry, where, scratch):
         raise explained(path, options, error) from None
 
 
-_READ = {"builtin": _builtin, "path": _path}
+def _public(entry, where, scratch):
+    from stages.ingest.download import Files
+    from stages.ingest.public_files import PUBLIC
+    from stages.ingest.table_files import first_line
+
+    known = PUBLIC[choose(entry.name, PUBLIC, f"{where}.name", "public source")]
+    function = _function(known, entry, where)
+    files = Files(known)
+    raw = function(configure(options_of(function), entry.options, f"{where}.options"), files, scratch)
+    raw.licence, raw.address, raw.sha256 = known.licence, known.address, files.sha256
+    return raw, lambda error: InputError(f"{entry.name}: not readable ({first_line(error)}); fetch its files again")
+
+
+_READ = {"builtin": _builtin, "public": _public, "path": _path}
+
+
+def _function(known, entry, where):
+    if known.domain != entry.domain:
+        raise InputError(f"{where}.domain: {entry.name} belongs to {known.domain}, found {entry.domain!r}")
+    return getattr(importlib.import_module(f"stages.ingest.{known.module}"), entry.name)
 
 
 def options_of(function) -> type:
