@@ -57,6 +57,8 @@ def curve_charts(curves: Curves) -> list[Chart]:
     """One chart a term, one line a seed; `valid_x` is drawn beside `x`, dashed in the same colour."""
     charts = []
     for term, seeds in curves.terms.items():
+        if term == "loss" and any(seeds == found for name, found in curves.terms.items() if name != "loss"):
+            continue  # the loss of the last phase, which stands there under its own name
         held = curves.terms.get(f"valid_{term}", {})
         if term.startswith("valid_") and term.removeprefix("valid_") in curves.terms:
             continue

@@ -10,6 +10,7 @@ from stages.report.inputs import Metrics, Name, Value
 MISSING = "–"
 REFERENCES = ("floor",)  # what real data scores against itself: the best there is, not a method to beat
 SPELLED = {"co_counts": "co-counts", "kmeans": "k-means", "pca": "PCA", "lda": "LDA", "lstm": "LSTM", "gaussian": "Gaussian"}
+COUNTED = ("classes", "modes", "units")  # units of metrics that count things
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -29,6 +30,11 @@ def number(value, digits: int = 3) -> str:
         mantissa, power = f"{value:.{digits - 1}e}".split("e")
         return minus(mantissa) + "×10" + str(int(power)).translate(SUPERSCRIPT)
     return minus(f"{value:,.{max(0, digits - 1 - exponent)}f}")
+
+
+def figure(value: float | None, unit: str | None) -> str:
+    """A metric's value: a whole number of things as such, else as `number`."""
+    return number(int(value) if unit in COUNTED and value is not None and value == int(value) else value)
 
 
 def minus(text: str) -> str:

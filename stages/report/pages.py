@@ -67,6 +67,7 @@ def environment(names: dict[str, Name], nav: list[dict]) -> jinja2.Environment:
     )
     env.filters |= {
         "number": numbers.number,
+        "figure": numbers.figure,
         "spread": numbers.spread,
         "words": numbers.words,
         "tick": charts.tick,
@@ -127,7 +128,7 @@ def card(inputs: Inputs, run: Run) -> Card:
         for name, values in metrics.baselines.items()
         if key in values
     ]
-    drawn = charts.bars([(label, kind, v.mean, numbers.number(v.mean)) for label, kind, v in entries])
+    drawn = charts.bars([(label, kind, v.mean, numbers.figure(v.mean, name_of(inputs.names, key).unit)) for label, kind, v in entries])
     return Card(run, key, value, numbers.outcome(metrics, key, name_of(inputs.names, key)), drawn)
 
 

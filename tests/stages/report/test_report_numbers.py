@@ -7,7 +7,7 @@ import pytest
 from stages.report import charts
 from stages.report.compare import metric_line
 from stages.report.inputs import Curves, Metrics, Name, Value
-from stages.report.numbers import number, outcome, spread
+from stages.report.numbers import figure, number, outcome, spread
 from stages.report.pages import TEMPLATES
 
 
@@ -51,6 +51,10 @@ def test_number(value, shown):
 )
 def test_spread_has_the_decimals_of_the_mean(value, shown):
     assert spread(value) == shown
+
+
+def test_counted_things_are_whole():
+    assert (figure(10.0, "classes"), figure(9.5, "classes"), figure(10.0, "nats"), figure(None, "classes")) == ("10", "9.50", "10.0", "–")
 
 
 def measured(mean, sd=None, n=1, **baselines):
@@ -118,6 +122,14 @@ def test_validation_is_drawn_beside_training_and_long_curves_are_thinned():
     ]
     kept = found[0].lines[0].data
     assert len(kept) == charts.POINTS and kept[0] == data[0] and kept[-1] == data[-1]
+
+
+def test_the_loss_of_the_last_phase_is_not_drawn_twice():
+    data = {"0": [(1.0, 2.0)]}
+    assert [c.title for c in charts.curve_charts(Curves({"loss": data, "d_loss": {"0": [(1.0, 3.0)]}, "g_loss": data}))] == [
+        "d_loss",
+        "g_loss",
+    ]
 
 
 def test_bars_start_at_zero_also_for_negative_values():
