@@ -41,7 +41,7 @@ class Check:
 
     `frame` holds aggregates to judge instead of the table's own rows. At level "row" a row that fails goes to quarantine; at level
     "table" the share of rows allowed to fail is `mostly`'s rest, and more of them stop the pipeline. `note` may use {n} and {total}; with
-    {n} it is said only when n > 0.
+    {n} it is said only where something is unexpected.
     """
 
     name: str
@@ -57,15 +57,27 @@ class Check:
     examples: Sequence[dict] | None = None
 
 
+def _presence(column: str) -> pl.Expr:
+    """1 or null: Great Expectations would take NaN for null too, and text would become a million Python objects."""
+    return pl.when(pl.col(column).is_not_null()).then(1.0)
+
+
 def present(table: str, column: str) -> Check:
-    return Check(f"{column}_present", table, column, f"a value in {column}", "ExpectColumnValuesToNotBeNull", {})
+    return Check(f"{column}_present", table, column, f"a value in {column}", "ExpectColumnValuesToNotBeNull", value=_presence(column))
+
+
+def mostly_present(share: float, table: str, column: str) -> Check:
+    return Check(f"{column}_mostly_present", table, column, f"at most {share:.4g} of the rows without {column}",
+                 "ExpectColumnValuesToNotBeNull", {"mostly": 1 - share}, "table", _presence(column),
+                 note=f"{{n}} of {{total}} rows have no {column}")
 
 
 def never(name: str, table: str, column: str, fault: pl.Expr, allowed: str, **rest) -> Check:
     """No row (at level "table": at most a `share` of them) may have `fault`; an unknown (null) is no fault."""
     share = rest.pop("share", None)
-    arguments = {"min_value": 0, "max_value": 0} | ({"mostly": 1 - share} if share is not None else {})
-    return Check(name, table, column, allowed, arguments=arguments, value=fault.fill_null(False).cast(pl.Int8), **rest)
+    arguments = {"value_set": [0]} | ({"mostly": 1 - share} if share is not None else {})
+    faults = fault.fill_null(False).cast(pl.Int8)  # in-set is one array operation; between would call Python for every row
+    return Check(name, table, column, allowed, "ExpectColumnValuesToBeInSet", arguments, value=faults, **rest)
 
 
 def at_most(share: float, name: str, table: str, column: str, fault: pl.Expr, allowed: str, note: str, **rest) -> Check:
@@ -150,9 +162,12 @@ def labels(frame: pl.DataFrame, table: str, t: LabelThresholds, column: str = "l
     if counted.is_empty():
         return []
     total = int(counted["rows"].sum())
-    only = f"one class only: {counted[column][0]!r} on all {total} labelled rows" if counted.height == 1 else f"{counted.height} classes"
     enough = f"at least {t.min_classes} classes" if t.min_classes > 1 else "at least 1 class"
-    checks = [aggregate("enough_classes", table, column, {column: counted.height}, t.min_classes, enough, only)]
+    checks = [
+        aggregate("enough_classes", table, column, {column: counted.height}, t.min_classes, enough, f"{counted.height} found"),
+        at_most(1.0, "several_classes", table, column, pl.lit(counted.height == 1), "two or more classes (counted)",
+                f"one class only, on all {total} labelled rows", frame=counted.head(1)),
+    ]
     if counted.height > 1:
         shares = counted.with_columns(share=pl.col("rows") / total)
         checks.append(Check("labels_in_balance", table, column, f"no class above {t.max_label_share:g} of the labelled rows",

@@ -92,8 +92,9 @@ def _triples(triples: pl.DataFrame, t: GraphThresholds) -> list[Check]:
         checks.enough_rows("triples", t.min_rows),
         checks.aggregate("enough_entities", "triples", "head, tail", {"head, tail": entities}, t.min_nodes,
                          f"at least {t.min_nodes} entities", f"{entities} entities"),
-        checks.aggregate("enough_relations", "triples", "relation", {"relation": relations}, 1, "at least 1 relation",
-                         f"{relations} relations" if relations > 1 else f"one relation only, on all {triples.height} triples"),
+        checks.at_most(1.0, "several_relations", "triples", "relation", pl.lit(relations == 1), "two or more relations (counted)",
+                       f"{relations} relations" if relations > 1 else f"one relation only, on all {triples.height} triples",
+                       frame=triples.select("relation").head(1)),
         checks.at_most(t.max_self_loop_share, "few_self_loops", "triples", "head, tail", pl.col("head") == pl.col("tail"),
                        "triples between two different entities", "{n} of {total} triples lead from an entity to itself"),
     ]

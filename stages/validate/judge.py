@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import great_expectations as gx
 import great_expectations.expectations as gxe
@@ -32,16 +33,21 @@ class Result:
 
 def judge(frame: pl.DataFrame, checks: Sequence[Check]) -> list[Result]:
     """One result a check, in the order of `checks`, all of them on `frame`. An expectation that raised has failed."""
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    asset = context.data_sources.add_pandas("polars").add_dataframe_asset("frame")
     columns = {_judged(c): c.value for c in checks if c.value is not None} | {c.column: pl.col(c.column) for c in checks if _whole(c)}
     suite = gx.ExpectationSuite(name="suite", expectations=[
         getattr(gxe, c.expectation)(**_column(c), **(c.arguments or {}), meta={"check": i}) for i, c in enumerate(checks)])
-    batch = asset.add_batch_definition_whole_dataframe("whole").get_batch(
-        batch_parameters={"dataframe": _pandas(frame.select(**columns) if columns else frame.clear(), frame.height, checks)})
+    judged = _pandas(frame.select(**columns) if columns else frame.clear(), frame.height)
+    batch = _whole_frame().get_batch(batch_parameters={"dataframe": judged})
     found = {r.expectation_config.meta["check"]: r for r in batch.validate(suite, result_format=RESULT).results}
     return [_result(frame, check, found[i]) for i, check in enumerate(checks)]
+
+
+@cache
+def _whole_frame():
+    """The batch definition that takes a pandas frame as it is; one in a process, since making it serialises a context several times."""
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    return context.data_sources.add_pandas("polars").add_dataframe_asset("frame").add_batch_definition_whole_dataframe("whole")
 
 
 def _judged(check: Check) -> str:
@@ -60,15 +66,9 @@ def _column(check: Check) -> dict[str, str]:
     return {"column": check.column} if _whole(check) else {}
 
 
-def _pandas(frame: pl.DataFrame, height: int, checks: Sequence[Check]) -> pd.DataFrame:
-    """Columns as numpy arrays. Text that is only asked for nulls becomes 1 or NaN: objects of a million strings would cost seconds."""
-    asked = {c.column for c in checks if _whole(c) and c.expectation != "ExpectColumnValuesToNotBeNull"}
-    arrays = {}
-    for column in frame.get_columns():
-        if not column.dtype.is_numeric() and column.name not in asked:
-            column = column.is_null().replace_strict({True: None, False: 1.0}, return_dtype=pl.Float64)
-        arrays[column.name] = column.to_numpy()
-    return pd.DataFrame(arrays, index=pd.RangeIndex(height))
+def _pandas(frame: pl.DataFrame, height: int) -> pd.DataFrame:
+    """Columns as numpy arrays (Great Expectations has no polars engine)."""
+    return pd.DataFrame({column.name: column.to_numpy() for column in frame.get_columns()}, index=pd.RangeIndex(height))
 
 
 def _result(frame: pl.DataFrame, check: Check, found) -> Result:

@@ -62,8 +62,7 @@ def _where(check: Check) -> str:
 
 def _rule(result: Result) -> str:
     arguments = ", ".join(f"{k}={v}" for k, v in (result.check.arguments or {}).items())
-    counted = "faults, " if result.check.value is not None else ""
-    return f"{result.check.expectation}({counted}{arguments})".replace("(faults, )", "(faults)")
+    return f"{result.check.expectation}({arguments})"
 
 
 def _short(example: dict) -> dict:

@@ -102,9 +102,7 @@ def whole(data: Dataset, t: ReceiptThresholds) -> list[Check]:
         optional.append(("receipts", "timestamp"))
     if "items" in data.tables:
         optional += [("items", c) for c in _fields(data.tables["items"], ITEMS)]
-    return found + [
-        Check(f"{c}_mostly_present", table, c, f"at most {t.max_null_share:g} of the rows without {c}", "ExpectColumnValuesToNotBeNull",
-              {"mostly": 1 - t.max_null_share}, "table", note=f"{{n}} of {{total}} rows have no {c}") for table, c in optional]
+    return found + [checks.mostly_present(t.max_null_share, table, c) for table, c in optional]
 
 
 SUITE = Suite(
