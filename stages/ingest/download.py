@@ -64,7 +64,7 @@ def find(file: File, folder: str, store: Path | None = None) -> tuple[Path, str]
         return None
     if file.url is None:
         said = f"{mirror}/{folder}" if mirror else "BAZNAMA_MIRROR, which is not set"
-        raise InputError(f"{folder}/{file.name}: has no address to download from and is not in {said}; put it there, or into {target.parent}")
+        raise InputError(f"{folder}/{file.name}: has no address and is not in {said}; put it there or in {target.parent}")
     try:
         download(file.url, target)
     except InputError:
@@ -89,7 +89,7 @@ def download(url: str, target: Path) -> None:
             break
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
-    raise InputError(f"{url}: not downloaded ({reason}); run again, it goes on from {part.name}, or set BAZNAMA_MIRROR to a folder that has it")
+    raise InputError(f"{url}: not downloaded ({reason}); run again to go on where it stopped, or set BAZNAMA_MIRROR to a folder with it")
 
 
 def _fetch(url, part) -> bool:
@@ -134,12 +134,12 @@ def checked(path: Path, file: File, aside: bool = False) -> str:
             pass  # truncated: the checksum is wrong all the same
     with open(path, "rb") as start:
         page = is_html(start.read(512))
-    kept = ""
+    mend = "; replace the file in the mirror"
     if aside:
         os.replace(path, path.with_name(path.name + ".bad"))
-        kept = f"; it is kept as {path.name}.bad, run again to download anew"
+        mend = f"; it is kept as {path.name}.bad, run again to download anew"
     what = "a web page instead of data" if page else "wrong checksum"
-    raise InputError(f"{path}: {what}: expected sha256 {wanted[0][:16]}..., found {found[:16]}...{kept or '; replace the file in the mirror'}")
+    raise InputError(f"{path}: {what}: expected sha256 {wanted[0][:16]}..., found {found[:16]}...{mend}")
 
 
 def sha256(path: Path, unpack: bool = False) -> str:

@@ -53,7 +53,7 @@ def _weight(frame, chosen, path):
     wrong = frame.filter(weight.is_null() & pl.col(chosen["weight"]).is_not_null()).select(pl.col(chosen["weight"]).cast(pl.String))
     example = wrong.head(1).collect()
     if example.height:
-        raise InputError(f"{path}: weight {example.item()!r} in column {chosen['weight']!r} is no number; map another column or leave weight out")
+        raise InputError(f"{path}: weight {example.item()!r} in column {chosen['weight']!r} is no number; map another column to weight")
     return weight
 
 

@@ -27,7 +27,7 @@ def read_idx(path: Path) -> np.ndarray:
     if is_html(data[:512]):
         raise InputError(f"{path}: a web page instead of data; download the file itself")
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in IDX_TYPES:
-        raise InputError(f"{path}: not an IDX file (it starts with {data[:4]!r}); expected two zero bytes, a type, the number of dimensions")
+        raise InputError(f"{path}: not an IDX file (it starts with {data[:4]!r}); expected two zero bytes, a type, the number of axes")
     dimensions, kind = data[3], np.dtype(IDX_TYPES[data[2]])
     header = 4 + 4 * dimensions
     if len(data) < header:
@@ -64,7 +64,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: truncated or not an NPZ file ({error}); write it again") from None
     except ValueError as error:
         if "pickle" in str(error).lower() or "object" in str(error).lower():
-            raise InputError(f"{path}: holds Python objects, which would have to be unpickled; only plain arrays are read, save it without them") from None
+            raise InputError(f"{path}: holds pickled Python objects, which are never read; save it with plain arrays alone") from None
         raise InputError(f"{path}: truncated or not an NPZ file ({error}); write it again") from None
 
 

@@ -45,4 +45,5 @@ def _mixture(modes, options):
     which = rng.integers(len(modes), size=options.points)
     points = (modes[which] + options.sigma * rng.standard_normal((options.points, 2))).astype(np.float32)
     table = image_table(points[:, None, :], image_id=[f"p{i:06d}" for i in range(len(points))], label=[str(w) for w in which])
-    return Raw("points", {"images": table}, {"points": points}, licence="simulated, no rights reserved", truth={"modes": modes, "sigma": options.sigma})
+    truth = {"modes": modes, "sigma": options.sigma}
+    return Raw("points", {"images": table}, {"points": points}, licence="simulated, no rights reserved", truth=truth)

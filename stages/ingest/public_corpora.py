@@ -63,7 +63,7 @@ def _counts(train, test, vocabulary, scratch):
             label, *entries = line.split()
             pairs = [(int(i), int(n)) for i, n in (entry.split(":") for entry in entries)]
             if any(not 1 <= i <= len(words) for i, _ in pairs):
-                raise InputError(f"{path}: line {number + 1} has a word id outside 1 to {len(words)}; is {vocabulary.name} of the same set?")
+                raise InputError(f"{path}: line {number + 1} has a word id outside 1 to {len(words)}; is {vocabulary.name} its own?")
             rows.append((f"{split}-{number:05d}", split, label, [words[i - 1] for i, _ in pairs], [n for _, n in pairs]))
     table = pl.DataFrame(rows, schema={"doc_id": pl.String, "split": pl.String, "label": pl.String, "words": pl.List(pl.String),
                                        "counts": pl.List(pl.Int32)}, orient="row")
@@ -174,7 +174,8 @@ def _questions(files, parts, scratch):
     for split, part in parts.items():
         columns = [_lines(files[f"{part}/{name}"], scratch) for name in ("id.txt", "a.toks", "b.toks", "sim.txt")]
         if len({len(c) for c in columns}) > 1:
-            raise InputError(f"{files[f'{part}/a.toks'].parent}: its files have {', '.join(str(len(c)) for c in columns)} lines; fetch them again")
+            lines = ", ".join(str(len(c)) for c in columns)
+            raise InputError(f"{files[f'{part}/a.toks'].parent}: its files have {lines} lines; fetch them again")
         rows += [(f"{split}-{i}", split, q, a, int(float(label)), f"{split}-{i}") for i, q, a, label in zip(*columns, strict=True)]
     schema = ["question_id", "split", "question", "answer", "label", "group"]
     return Raw("questions", {"questions": pl.DataFrame(rows, schema=schema, orient="row")})

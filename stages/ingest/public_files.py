@@ -109,7 +109,8 @@ PUBLIC: dict[str, Public] = {
             ("vocab.new", "75594f361e317a8c8fafca9846e903143ff25bb57ac4207ff850ef4245eb94bb"))),
     "newsgroups_nvdm": Public(
         "corpora", "public_corpora", "20news_nvdm", "counts only; texts belong to their writers", "https://github.com/ysmiao/nvdm",
-        _plain("https://raw.githubusercontent.com/ysmiao/nvdm/master/data/20news", ("train.feat", None), ("test.feat", None), ("vocab.new", None))),
+        _plain("https://raw.githubusercontent.com/ysmiao/nvdm/master/data/20news",
+               ("train.feat", None), ("test.feat", None), ("vocab.new", None))),
     "wikitext2": Public(
         "corpora", "public_corpora", "wikitext2", "CC BY-SA 3.0", "https://huggingface.co/datasets/Salesforce/wikitext",
         (File("train.parquet",

@@ -31,7 +31,8 @@ def groceries(options: NoOptions, files: Files, scratch: Path) -> Raw:
     with open(plain(files["groceries_stedy.csv"], "utf-8", scratch), encoding="utf-8", newline="") as file:
         for number, items in enumerate(csv.reader(file)):
             rows += [(f"g{number:05d}", position, item.strip()) for position, item in enumerate(items)]
-    receipts = pl.DataFrame(rows, schema=["receipt_id", "position", "item"], orient="row").with_columns(item_id="item", quantity=pl.lit(1.0))
+    receipts = pl.DataFrame(rows, schema=["receipt_id", "position", "item"], orient="row")
+    receipts = receipts.with_columns(item_id="item", quantity=pl.lit(1.0))
     if "groceries_items_levels_from_rda.csv" not in files:
         return Raw("receipts", {"receipts": receipts})
     levels = pl.read_csv(files["groceries_items_levels_from_rda.csv"])
@@ -53,7 +54,8 @@ def complete_journey(options: JourneyOptions, files: Files, scratch: Path) -> Ra
     items = products.select(item_id="product_id", item=pl.col("product_type").fill_null(pl.col("product_id")), category="product_category",
                             department="department", brand="brand", manufacturer="manufacturer_id").sort("item_id")
     items = items.join(receipts.select("item_id").unique(), on="item_id", how="semi", maintain_order="left")
-    receipts = receipts.join(items, on="item_id", how="left", maintain_order="left").with_columns(pl.col("item").fill_null(pl.col("item_id")))
+    receipts = receipts.join(items, on="item_id", how="left", maintain_order="left")
+    receipts = receipts.with_columns(pl.col("item").fill_null(pl.col("item_id")))
     return Raw("receipts", {"receipts": receipts, "items": items}, fields=("category", "department", "brand", "manufacturer"))
 
 

@@ -70,7 +70,7 @@ def write(raw: Raw, folder: Path, origin: dict) -> dict:
             if name in raw.tables:
                 rows[name] = _write_table(_conform(raw.tables[name], schema, raw), new / f"{name}.parquet")
         if not next(iter(rows.values()), 0):
-            raise InputError(f"{origin['dataset']}: the source {origin['name']} gave no rows; an empty dataset is of no use, check the file and its columns")
+            raise InputError(f"{origin['dataset']}: the source {origin['name']} gave no rows; an empty dataset is of no use")
         for name, array in raw.arrays.items():
             np.save(new / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
         described = {

@@ -111,6 +111,7 @@ def catalogue(frame: pl.LazyFrame, fields: tuple[str, ...]) -> pl.DataFrame:
     items = frame.select("item_id").unique().collect(engine="streaming").drop_nulls().sort("item_id")
     for name in ("item", *fields):
         counted = frame.group_by("item_id", value=pl.col(name)).len().collect(engine="streaming").drop_nulls()
-        best = counted.sort("item_id", pl.col("len"), "value", descending=[False, True, False]).unique("item_id", keep="first", maintain_order=True)
+        best = counted.sort("item_id", "len", "value", descending=[False, True, False])
+        best = best.unique("item_id", keep="first", maintain_order=True)
         items = items.join(best.select("item_id", pl.col("value").alias(name + "_")), on="item_id", how="left", maintain_order="left")
     return items.select("item_id", *(pl.col(name + "_").alias(name) for name in ("item", *fields)))

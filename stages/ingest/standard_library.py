@@ -17,8 +17,10 @@ from pathlib import Path
 LICENCE = "PSF-2.0 (Python)"
 ADDRESS = "https://github.com/python/cpython"
 SKIPPED = {
-    "test", "tests", "idle_test", "idlelib", "lib2to3", "tkinter", "turtledemo", "turtle", "distutils", "ensurepip", "venv",
-    "site-packages", "dist-packages", "__pycache__", "__phello__", "_sysconfigdata", "sitecustomize", "usercustomize", "antigravity", "this",
+    "test", "tests", "idle_test", "idlelib", "lib2to3", "tkinter",
+    "turtledemo", "turtle", "distutils", "ensurepip",
+    "venv", "site-packages", "dist-packages", "__pycache__", "__phello__", "_sysconfigdata", "sitecustomize", "usercustomize", "antigravity",
+    "this",
 }
 
 

@@ -48,7 +48,8 @@ def plain(path: Path, encoding: str, scratch: Path) -> Path:
             try:
                 write.write(decoder.decode(block, final=not block).encode())
             except UnicodeError as error:
-                raise InputError(f"{path}: not {codec.name} near byte {start} ({error.reason}); set options.encoding to what it is") from None
+                said = f"not {codec.name} near byte {start} ({error.reason})"
+                raise InputError(f"{path}: {said}; set options.encoding to what it is") from None
     return target
 
 
