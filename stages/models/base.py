@@ -80,3 +80,8 @@ class KernelModel(Model):
 def views(model: nn.Module) -> dict[str, np.ndarray]:
     """Numpy views that share memory with the model's CPU parameters and buffers, by name: what kernels write into."""
     return {name: tensor.detach().numpy() for name, tensor in model.state_dict(keep_vars=True).items()}
+
+
+def image_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """uint8 [N, H, W, C] -> float32 [N, C, H, W] in [0, 1]: how every model takes images."""
+    return torch.from_numpy(np.array(images)).to(device).permute(0, 3, 1, 2).to(torch.float32).div_(255).contiguous()

@@ -1,0 +1,47 @@
+# make run: install, run what is stale, show the results.  make test: install, lint, the whole test suite.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := 1
+export GX_ANALYTICS_ENABLED := false
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help run tour test lint bench clean
+
+help:
+	@echo "make run    the whole default pipeline, then the table of results and the path of the report"
+	@echo "make tour   a handful of runs in under two minutes"
+	@echo "make test   ruff and the test suite"
+	@echo "make bench  speed beside the libraries people use (an environment of its own)"
+
+# torch first and alone: a later package must not pull another build of it
+$(VENV)/.installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1); set PYTHON=python3.11"; exit 2; }
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV) || { echo "error: could not make $(VENV); on Debian: apt-get install python3-venv"; exit 2; }
+	@echo "installing the pinned packages into $(VENV) (about 2 GB, two minutes) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' requirements.lock)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+run: $(VENV)/.installed
+	@$(BIN)/python -m pipelines.repro
+
+tour: $(VENV)/.installed
+	@$(BIN)/python -m pipelines.repro evaluate@prod2vec evaluate@deepwalk evaluate@gan report
+
+lint: $(VENV)/.installed
+	@$(BIN)/ruff check .
+
+test: lint
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+bench: $(VENV)/.installed
+	@[ -x bench/.venv/bin/python ] || $(BIN)/python -m venv bench/.venv
+	@echo "$(CURDIR)/$$(ls -d $(VENV)/lib/python3*/site-packages)" > "$$(ls -d bench/.venv/lib/python3*/site-packages)/project.pth"
+	@bench/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+	@for name in $$(ls bench/*.py | xargs -n1 basename -s .py | grep -v __init__); do bench/.venv/bin/python -m bench.$$name --quick || exit 1; done
+
+clean:
+	rm -rf data/raw data/clean data/quarantine data/prepared data/models/[!n]* data/checkpoints reports/samples reports/validation

@@ -1,0 +1,29 @@
+"""Free functions of Gaussian latents, from which every likelihood model is put together."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def reparameterise(mean: Tensor, log_variance: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """z = mean + sigma * eps, eps ~ N(0, I); same shape as `mean` (Kingma and Welling 2014, section 2.4)."""
+    noise = torch.randn(mean.shape, device=mean.device, dtype=mean.dtype, generator=generator)
+    return mean + torch.exp(0.5 * log_variance) * noise
+
+
+def kl_to_standard(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, diag sigma^2) || N(0, I)) of each unit, in nats: [..., D] -> [..., D] (Kingma and Welling 2014, appendix B)."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance)
+
+
+def log_normal(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(x; mean, diag sigma^2) summed over the last axis, in nats."""
+    return -0.5 * (math.log(2 * math.pi) + log_variance + (x - mean).square() * torch.exp(-log_variance)).sum(-1)
+
+
+def log_mean_exp(log_weights: Tensor, dim: int) -> Tensor:
+    """log 1/K sum exp(w) along `dim`, without overflow: the importance-weighted bound from its weights (Burda et al. 2016, equation 8)."""
+    return torch.logsumexp(log_weights, dim) - math.log(log_weights.shape[dim])

@@ -1,0 +1,158 @@
+"""params.yaml -> checked settings. Every wrong key, type, value or reference is one clear line.
+
+`python -m stages.params` checks the whole file, the settings of every family included, and exits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from stages.settings import InputError, choose, configure, field
+
+Domain = Literal["receipts", "corpora", "graphs", "images"]
+NO_FEATURES = "none"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class Split:
+    salt: str
+    valid: float = field(0.1, low=0.0, high=0.5)
+    test: float = field(0.1, low=0.0, high=0.5)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    domain: Domain
+    source: Literal["builtin", "public", "path"]
+    name: str
+    options: dict
+    validate: dict
+    prepare: dict
+
+
+@dataclass(frozen=True)
+class Run:
+    family: str
+    dataset: str
+    features: str
+    seeds: tuple[int, ...] = field((0,), low=0)
+    model: dict = field({})
+    train: dict = field({})
+    evaluate: dict = field({})
+
+
+@dataclass(frozen=True)
+class Params:
+    split: Split
+    validate: dict[str, dict]
+    datasets: dict[str, Dataset]
+    train: dict
+    runs: dict[str, Run]
+
+    def dataset(self, name: str) -> Dataset:
+        return self.datasets[choose(name, self.datasets, "datasets", "dataset")]
+
+    def run(self, name: str) -> Run:
+        return self.runs[choose(name, self.runs, "runs", "run")]
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key written twice: the second would win in silence."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise InputError(f"{self.name}: line {key_node.start_mark.line + 1}: the key {key!r} stands twice; keep one")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path):
+    """The YAML file as plain Python. Raises InputError with the line for what is not YAML."""
+    path = Path(path)
+    try:
+        with path.open(encoding="utf-8") as stream:
+            return yaml.load(stream, _Loader)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run from the project's root or name it with --params") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
+        raise InputError(f"{path}:{place} not YAML: {getattr(error, 'problem', None) or error}") from None
+
+
+def load(path: Path = Path("params.yaml")) -> Params:
+    """The checked content of params.yaml (structure, names and references; a family's own settings are checked by `check_run`)."""
+    params = configure(Params, read_yaml(path), str(path))
+    if params.split.valid + params.split.test > 0.8:
+        raise InputError(f"{path}.split: valid + test = {params.split.valid + params.split.test:g} leaves too little to train on; allowed: at most 0.8")
+    for kind, entries in (("datasets", params.datasets), ("runs", params.runs)):
+        for name in entries:
+            if not _NAME.fullmatch(name):
+                raise InputError(f"{path}.{kind}.{name}: not a usable name; allowed: lower-case letters, digits, '-' and '_' (no dots)")
+    for domain in params.validate:
+        choose(domain, Domain.__args__, f"{path}.validate", "domain")
+    for name, run in params.runs.items():
+        where = f"{path}.runs.{name}"
+        choose(run.dataset, params.datasets, f"{where}.dataset", "dataset")
+        if run.features != NO_FEATURES:
+            choose(run.features, [*params.runs, NO_FEATURES], f"{where}.features", "run")
+        if not run.seeds or len(set(run.seeds)) != len(run.seeds):
+            raise InputError(f"{where}.seeds: expected at least one seed, each once, found {list(run.seeds)}")
+    return params
+
+
+def run_settings(params: Params, name: str, path: Path = Path("params.yaml")):
+    """(module, model config, loop settings) of a run: the layers merged, the family's own settings checked. Imports torch."""
+    from stages.runs import family_module
+    from stages.train.settings import TrainSettings
+
+    run, where = params.run(name), f"{path}.runs.{name}"
+    module = family_module(run.family, f"{where}.family")
+    config = configure(module.Config, run.model, f"{where}.model")
+    configure(TrainSettings, params.train, f"{path}.train")  # each layer is checked where it stands, so the line names the right place
+    configure(TrainSettings, run.train, f"{where}.train")
+    layers = {**module.Model.train_defaults, **params.train, **run.train}
+    return module, config, configure(TrainSettings, layers, f"{where}.train")
+
+
+def leaves(value, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """(dotted key, value) of every leaf of nested mappings; an empty mapping and a list are leaves."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from leaves(inner, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value
+
+
+def as_dict(config) -> dict:
+    return dataclasses.asdict(config)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.params", description="Check every setting of params.yaml and exit.")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    path = parser.parse_args().params
+    params = load(path)
+    for name in params.runs:
+        run_settings(params, name, path)
+    print(f"{path}: {len(params.datasets)} datasets and {len(params.runs)} runs, all settings known")
+
+
+if __name__ == "__main__":
+    from stages.command import command
+
+    command(main)

@@ -1,0 +1,140 @@
+"""Text -> vocabulary and encoded sequences: documents, pairs, questions, bags of words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from stages.prepare.splits import SPLITS, Shares, with_splits
+from stages.settings import InputError, field
+
+UNKNOWN, START, END = "<unk>", "<s>", "</s>"
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    tokenizer: Literal["words", "characters"] = field("words")
+    lower: bool = field(True)
+    min_count: int = field(1, low=1, doc="rarer words are <unk>")
+    max_words: int = field(1_000_000, low=2, doc="vocabulary size with <unk>")
+    max_length: int = field(1_000_000, low=1, doc="longer texts are cut, and counted in meta.json")
+    valid: float | None = field(None, low=0.0, high=0.8)
+    test: float | None = field(None, low=0.0, high=0.8)
+
+
+def tokens(texts: pl.Series, settings: TextSettings) -> pl.Series:
+    """list[str] a text. Words are runs of letters, digits, marks, underscores and apostrophes or zero-width joiners inside them;
+    any other visible character is a token of its own."""
+    if settings.lower:
+        texts = texts.str.to_lowercase()
+    if settings.tokenizer == "characters":
+        return texts.str.split("")
+    return texts.str.extract_all(r"[\w\p{M}]+(?:['’\x{200c}\x{200d}][\w\p{M}]+)*|[^\w\s]")
+
+
+def vocabulary(token_lists: list[pl.Series], settings: TextSettings, specials: tuple[str, ...] = (UNKNOWN,)) -> tuple[list[str], np.ndarray]:
+    """(words by falling train count, ties by spelling; their counts int64). Specials come first."""
+    counted = (pl.concat([t.explode(empty_as_null=False) if t.dtype == pl.List else t for t in token_lists]).rename("w").to_frame()
+               .drop_nulls().group_by("w").len().sort(["len", "w"], descending=[True, False]))
+    kept = counted.filter(pl.col("len") >= settings.min_count).head(max(settings.max_words - len(specials), 0))
+    rare = int(counted["len"].sum() - kept["len"].sum())
+    counts = np.concatenate([[rare], np.zeros(len(specials) - 1, np.int64), kept["len"].to_numpy().astype(np.int64)])
+    if kept.is_empty():
+        raise InputError(f"the vocabulary is empty: no word occurs {settings.min_count} times in the train split; lower prepare.min_count")
+    return [*specials, *kept["w"]], counts.astype(np.int64)
+
+
+def encode(lists: pl.Series, ids: pl.DataFrame, settings: TextSettings) -> tuple[np.ndarray, np.ndarray, int]:
+    """(tokens int32 end to end, offsets int64 [texts + 1], texts that were cut). `ids` has columns w and id; the rest is <unk> = 0."""
+    lengths = lists.list.len().fill_null(0)
+    cut = int((lengths > settings.max_length).sum())
+    lists = lists.list.head(settings.max_length)
+    flat = lists.explode(empty_as_null=False).rename("w").to_frame().drop_nulls()
+    encoded = flat.join(ids, on="w", how="left", maintain_order="left")["id"].fill_null(0).to_numpy().astype(np.int32)
+    offsets = np.concatenate([[0], np.cumsum(lists.list.len().fill_null(0).to_numpy().astype(np.int64))]).astype(np.int64)
+    return encoded, offsets, cut
+
+
+def _ids(words: list[str]) -> pl.DataFrame:
+    return pl.DataFrame({"w": words, "id": np.arange(len(words), dtype=np.int32)})
+
+
+def _labels(table: pl.DataFrame) -> list[str]:
+    return sorted(table["label"].drop_nulls().unique()) if "label" in table.columns else []
+
+
+def _label_ids(part: pl.DataFrame, labels: list[str]) -> np.ndarray:
+    index = {name: i for i, name in enumerate(labels)}
+    return np.array([index.get(x, -1) for x in part["label"]] if "label" in part.columns else [-1] * len(part), np.int32)
+
+
+def documents(table: pl.DataFrame, settings: TextSettings, shares: Shares):
+    """arrays, tables, meta of kind documents."""
+    table = with_splits(table, "doc_id", shares)
+    parts = {s: table.filter(pl.col("split") == s) for s in SPLITS}
+    lists = {s: tokens(part["text"], settings) for s, part in parts.items()}
+    words, counts = vocabulary([lists["train"]], settings)
+    labels = _labels(table)
+    arrays, cut = {"counts": counts}, 0
+    for s in SPLITS:
+        arrays[f"{s}.tokens"], arrays[f"{s}.offsets"], n = encode(lists[s], _ids(words), settings)
+        arrays[f"{s}.labels"] = _label_ids(parts[s], labels)
+        cut += n
+    meta = {"words": len(words), "classes": len(labels), "cut": cut, "documents": {s: len(p) for s, p in parts.items()},
+            "tokens": {s: len(arrays[f"{s}.tokens"]) for s in SPLITS},
+            "unknown_share": {s: float((arrays[f"{s}.tokens"] == 0).mean()) if len(arrays[f"{s}.tokens"]) else 0.0 for s in SPLITS}}
+    return arrays, {"words": words, "labels": labels}, meta
+
+
+def pairs(table: pl.DataFrame, settings: TextSettings, shares: Shares):
+    """Sentence pairs: two vocabularies with <unk> <s> </s>; arrays S.source.*, S.target.*."""
+    table = with_splits(table, "pair_id", shares)
+    arrays, tables, meta = {}, {}, {"pairs": {s: table.filter(pl.col("split") == s).height for s in SPLITS}, "cut": 0}
+    for side in ("source", "target"):
+        lists = {s: tokens(table.filter(pl.col("split") == s)[side], settings) for s in SPLITS}
+        words, counts = vocabulary([lists["train"]], settings, (UNKNOWN, START, END))
+        arrays[f"{side}.counts"], tables[f"{side}.words"], meta[f"{side}_words"] = counts, words, len(words)
+        for s in SPLITS:
+            arrays[f"{s}.{side}.tokens"], arrays[f"{s}.{side}.offsets"], n = encode(lists[s], _ids(words), settings)
+            meta["cut"] += n
+    return arrays, tables, meta
+
+
+def questions(table: pl.DataFrame, settings: TextSettings, shares: Shares):
+    """Question-answer pairs: one vocabulary; the rows of a question stay in one split; S.question.*, S.answer.*, S.labels, S.ids."""
+    keyed = table.with_columns(group=pl.coalesce("group", "question_id")) if "group" in table.columns else table.with_columns(group=pl.col("question_id"))
+    table = with_splits(keyed, "question_id", shares)
+    parts = {s: table.filter(pl.col("split") == s) for s in SPLITS}
+    lists = {(s, side): tokens(parts[s][side], settings) for s in SPLITS for side in ("question", "answer")}
+    words, counts = vocabulary([lists["train", "question"], lists["train", "answer"]], settings)
+    arrays, cut = {"counts": counts}, 0
+    for s in SPLITS:
+        for side in ("question", "answer"):
+            arrays[f"{s}.{side}.tokens"], arrays[f"{s}.{side}.offsets"], n = encode(lists[s, side], _ids(words), settings)
+            cut += n
+        arrays[f"{s}.labels"] = parts[s]["label"].to_numpy().astype(np.int32)
+        order = {q: i for i, q in enumerate(parts[s]["question_id"].unique(maintain_order=True))}
+        arrays[f"{s}.ids"] = np.array([order[q] for q in parts[s]["question_id"]], np.int32)
+    return arrays, {"words": words}, {"words": len(words), "cut": cut, "pairs": {s: len(p) for s, p in parts.items()}}
+
+
+def counts(table: pl.DataFrame, settings: TextSettings, shares: Shares):
+    """Bags of words without text, one sparse row a document: S.offsets, S.words (ids), S.counts, S.labels."""
+    table = with_splits(table, "doc_id", shares)
+    parts = {s: table.filter(pl.col("split") == s) for s in SPLITS}
+    long = parts["train"].select("words", "counts").explode(["words", "counts"], empty_as_null=False)
+    totals = long.group_by(pl.col("words").alias("w")).agg(pl.col("counts").sum().alias("len")).drop_nulls()
+    totals = totals.sort(["len", "w"], descending=[True, False]).filter(pl.col("len") >= settings.min_count).head(settings.max_words - 1)
+    words, labels = [UNKNOWN, *totals["w"]], _labels(table)
+    arrays = {"counts": np.concatenate([[0], totals["len"].to_numpy()]).astype(np.int64)}
+    for s, part in parts.items():
+        known = (part.select("words", "counts").with_row_index("row").explode(["words", "counts"], empty_as_null=False)
+                 .join(_ids(words), left_on="words", right_on="w", how="inner", maintain_order="left"))
+        arrays[f"{s}.words"], arrays[f"{s}.counts"] = known["id"].to_numpy().astype(np.int32), known["counts"].to_numpy().astype(np.int32)
+        per_row = np.bincount(known["row"].to_numpy(), minlength=len(part)) if len(part) else np.zeros(0, np.int64)
+        arrays[f"{s}.offsets"] = np.concatenate([[0], np.cumsum(per_row)]).astype(np.int64)
+        arrays[f"{s}.labels"] = _label_ids(part, labels)
+    return arrays, {"words": words, "labels": labels}, {"words": len(words), "classes": len(labels), "documents": {s: len(p) for s, p in parts.items()}}

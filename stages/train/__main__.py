@@ -1,0 +1,151 @@
+"""`python -m stages.train RUN --data data/prepared/DATASET --out data/models/RUN`: train every seed of a run, resuming what was killed."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import json
+import os
+import platform
+import resource
+from pathlib import Path
+
+# nothing a library does behind the loop's back may use more threads than the settings say, or bytes would depend on the machine's load
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+import numba  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+
+from stages.command import FAILED, command, fail  # noqa: E402
+from stages.files import new_folder, read_json, replacing, rounded, write_json  # noqa: E402
+from stages.models.base import KernelModel  # noqa: E402
+from stages.prepared import Prepared  # noqa: E402
+from stages.runs import family_module  # noqa: E402
+from stages.settings import InputError, choose, configure  # noqa: E402
+from stages.train.checkpoints import Store, key_of  # noqa: E402
+from stages.train.loop import DivergedError, pick_device, train  # noqa: E402
+from stages.train.progress import Progress  # noqa: E402
+from stages.train.settings import TrainSettings  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def sources_of(module_file: Path) -> list[Path]:
+    """The file and every file of stages/ that it imports, directly or not, sorted: what a change of code could change in the result."""
+    found, queue = set(), [module_file.resolve()]
+    while queue:
+        path = queue.pop()
+        if path in found:
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
+            elif isinstance(node, ast.Import):
+                names = [a.name for a in node.names]
+            for name in names:
+                candidate = ROOT / (name.replace(".", "/") + ".py")
+                if name.startswith("stages.") and candidate.is_file():
+                    queue.append(candidate)
+    return sorted(found)
+
+
+def read_run(name: str, params_file: Path, settings_file: Path | None):
+    """(family, dataset, seeds, module, config, loop settings): from params.yaml, or from JSON on a machine without yaml."""
+    if settings_file is None:
+        from stages.params import load, run_settings
+
+        params = load(params_file)
+        run = params.run(name)
+        return run.family, run.dataset, list(run.seeds), *run_settings(params, name, params_file)
+    given, where = read_json(settings_file), str(settings_file)
+    for key in given:
+        choose(key, ("family", "dataset", "seeds", "model", "train"), where, "key")
+    module = family_module(given.get("family", ""), f"{where}.family")
+    config = configure(module.Config, given.get("model"), f"{where}.model")
+    layers = {**module.Model.train_defaults, **given.get("train", {})}
+    return given["family"], given.get("dataset", ""), given.get("seeds", [0]), module, config, configure(TrainSettings, layers, f"{where}.train")
+
+
+def write_curve(path: Path, curves: dict[int, list[dict]]) -> None:
+    """seed,step,loss and every other term; 6 significant digits; a term that a row lacks is empty."""
+    columns = list(dict.fromkeys(k for rows in curves.values() for row in rows for k in row if k not in ("step", "loss")))
+    with replacing(path) as temporary:
+        lines = [",".join(["seed", "step", "loss", *columns])]
+        for seed, rows in curves.items():
+            lines += [",".join([str(seed), str(r["step"]), *("" if k not in r else f"{rounded(float(r[k]))}" for k in ("loss", *columns))]) for r in rows]
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.train", description="Train every seed of a run; a killed one goes on from its last checkpoint.",
+        epilog="examples: python -m stages.train vae --data data/prepared/digits --out data/models/vae;  on a machine with torch alone: "
+               "python -m stages.params --run vae > vae.json here, python -m stages.train vae --settings vae.json --data ... --out ... there")
+    parser.add_argument("run")
+    parser.add_argument("--data", type=Path, required=True, help="folder written by the prepare stage")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--settings", type=Path, help="JSON with family, seeds, model and train in place of params.yaml")
+    parser.add_argument("--checkpoints", type=Path, default=Path("data/checkpoints"))
+    parser.add_argument("--reports", type=Path, default=Path("reports"))
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse()
+    family, dataset, seeds, module, config, settings = read_run(args.run, args.params, args.settings)
+    data = Prepared(args.data)
+    if data.meta["kind"] not in module.Model.kinds:
+        raise InputError(f"run {args.run}: family {family} reads {' or '.join(module.Model.kinds)}, but {args.data} holds {data.meta['kind']}; "
+                         "choose another dataset or family")
+    device = pick_device(settings.device)
+    torch.set_num_threads(settings.threads)
+    numba.set_num_threads(min(settings.threads, numba.config.NUMBA_NUM_THREADS))
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    sources = sorted({*sources_of(Path(module.__file__)), *sources_of(Path(__file__)), *sorted(Path(__file__).parent.glob("*.py"))})
+    facts = {"model": dataclasses.asdict(config), "train": {**dataclasses.asdict(settings), "checkpoint_seconds": None}, "data": data.meta["hash"],
+             "torch": torch.__version__, "numpy": np.__version__, "numba": numba.__version__, "device": device.type}
+    key = key_of(facts, sources)
+    store = Store(args.checkpoints, args.run, key)
+    store.begin(seeds)
+    trained, parameters = {}, 0
+    for seed in seeds:
+        torch.manual_seed(seed)
+        model = module.Model(config, data.meta)
+        parameters = sum(p.numel() for p in model.parameters())
+        title = args.run if len(seeds) == 1 else f"{args.run} seed {seed}"
+        unit, total = ("epochs", settings.epochs) if isinstance(model, KernelModel) else ("steps", settings.steps)
+        try:
+            trained[seed] = train(model, data, settings, seed, device, store, Progress(title, total, unit))
+        except DivergedError as error:
+            fail(f"run {args.run}, seed {seed}: {error}", FAILED)
+    kernel = isinstance(model, KernelModel)
+    with new_folder(args.out) as out:
+        for seed, result in trained.items():
+            (out / str(seed)).mkdir()
+            save_file(result.weights, out / str(seed) / "weights.safetensors")
+        write_json(out / "run.json", {
+            "run": args.run, "family": family, "dataset": dataset or data.meta["dataset"], "domain": data.meta["domain"], "seeds": list(seeds),
+            "model": dataclasses.asdict(config), "train": dataclasses.asdict(settings), "parameters": parameters,
+            "steps": {str(s): r.steps for s, r in trained.items()}, "reproducible": device.type == "cpu" and (settings.threads == 1 or not kernel),
+            "source": key_of({}, sources_of(Path(module.__file__)))})
+    write_curve(args.reports / "curves" / f"{args.run}.csv", {s: r.curve for s, r in trained.items()})
+    seconds = sum(r.seconds for r in trained.values())
+    write_json(args.reports / "timing" / f"{args.run}.json", {
+        "seconds": seconds, "examples_per_second": sum(r.examples for r in trained.values()) / max(seconds, 1e-9),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "threads": settings.threads,
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu", "machine": platform.platform(),
+        "processor": platform.processor() or platform.machine(), "python": platform.python_version(), "torch": torch.__version__})
+    store.finish(seeds)
+    print(json.dumps({"run": args.run, "seconds": round(seconds, 1), "out": str(args.out)}))
+
+
+if __name__ == "__main__":
+    command(main)

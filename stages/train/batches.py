@@ -1,0 +1,49 @@
+"""Batches and noise as pure functions of (seed, step): nothing of a loader needs saving, and resuming is exact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.models.base import image_tensor
+from stages.settings import InputError
+
+
+def derived_seed(*parts: int) -> int:
+    """A well-mixed 63-bit seed from whole numbers (numpy's SeedSequence)."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+
+
+class Batches:
+    """Rows of the train split, drawn without replacement epoch by epoch.
+
+    `batch(draw)` gives {input: tensor [B, ...]}; draw 0, 1, 2, ... walks through a permutation that is new for every epoch. Images come
+    as float32 [B, C, H, W] in [0, 1], whole numbers as int64, everything else as float32.
+    """
+
+    def __init__(self, data: Mapping[str, np.ndarray], inputs: tuple[str, ...], batch_size: int, seed: int, device: torch.device):
+        self.arrays = {name: data[f"train.{name}"] for name in inputs}
+        self.n = len(next(iter(self.arrays.values())))
+        if self.n == 0:
+            raise InputError("the train split is empty; look at the dataset's validation page")
+        self.size, self.seed, self.device = min(batch_size, self.n), seed, device
+        self._epoch, self._order = -1, None
+
+    def batch(self, draw: int) -> dict[str, Tensor]:
+        per_epoch = self.n // self.size
+        epoch, at = divmod(draw, per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.n)
+        rows = self._order[at * self.size : (at + 1) * self.size]
+        return {name: to_tensor(array[rows], name, self.device) for name, array in self.arrays.items()}
+
+
+def to_tensor(array: np.ndarray, name: str, device: torch.device) -> Tensor:
+    """The array as models take it: see Batches."""
+    if name == "images":
+        return image_tensor(array, device)
+    tensor = torch.from_numpy(np.array(array)).to(device)
+    return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64)
