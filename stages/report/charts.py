@@ -9,7 +9,7 @@ from stages.report.inputs import Curves
 from stages.report.numbers import minus, number
 
 WIDTH, HEIGHT = 440, 240
-LEFT, RIGHT, TOP, BOTTOM = 54, 14, 10, 36
+LEFT, RIGHT, TOP, BOTTOM = 54, 22, 10, 36
 COLOURS = 6  # of style.css: s0 to s5
 POINTS = 200  # a line keeps at most about this many; the whole curve is in the CSV file
 LOG_FROM = 30  # a positive curve whose largest value is this many times its smallest is drawn on a log scale
@@ -86,7 +86,7 @@ def line_chart(title: str, series: list[tuple[str, str, list[tuple[float, float]
     return Chart(
         title,
         lines,
-        [(x(t), tick(t)) for t in linear_ticks(x_low, x_high, 4)],
+        [(x(t), tick(t)) for t in linear_ticks(x_low, x_high)],
         [(y(t), tick(t)) for t in (log_ticks if log else linear_ticks)(y_low, y_high)],
         log,
     )

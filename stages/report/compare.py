@@ -31,7 +31,7 @@ def metric_line(names: dict[str, Name], key: str, columns: list[tuple[str, bool,
         for column, _, values in columns
     ]
     measured = [score for score in scores if score is not None]
-    best = max(measured) if len(measured) > 1 else None
+    best = max(measured) if len(set(measured)) > 1 else None  # where all are equal none is best
     return MetricLine(
         key,
         [Cell(values, baseline, score is not None and score == best) for (_, baseline, values), score in zip(columns, scores, strict=True)],

@@ -9,7 +9,15 @@ from stages.report.inputs import Metrics, Name, Value
 
 MISSING = "–"
 REFERENCES = ("floor",)  # what real data scores against itself: the best there is, not a method to beat
-SPELLED = {"co_counts": "co-counts", "kmeans": "k-means", "pca": "PCA", "lda": "LDA", "lstm": "LSTM", "gaussian": "Gaussian"}
+SPELLED = {
+    "co_counts": "co-counts",
+    "kmeans": "k-means",
+    "pca": "PCA",
+    "lda": "LDA",
+    "lstm": "LSTM",
+    "gaussian": "Gaussian",
+    "category_back_off": "category back-off",
+}
 COUNTED = ("classes", "modes", "units")  # units of metrics that count things
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

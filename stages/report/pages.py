@@ -128,6 +128,7 @@ def card(inputs: Inputs, run: Run) -> Card:
         for name, values in metrics.baselines.items()
         if key in values
     ]
+    entries.sort(key=lambda entry: entry[1] == "reference")  # references last, all else as the file has it
     drawn = charts.bars([(label, kind, v.mean, numbers.figure(v.mean, name_of(inputs.names, key).unit)) for label, kind, v in entries])
     return Card(run, key, value, numbers.outcome(metrics, key, name_of(inputs.names, key)), drawn)
 

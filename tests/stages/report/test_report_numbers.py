@@ -83,6 +83,8 @@ def test_outcome_says_how_it_came_out(metrics, better, kind, baseline, close):
 def test_best_of_a_line_is_marked_only_where_there_is_a_direction():
     columns = [("run", False, [Value(5.0)]), ("a", True, [Value(4.0), Value(6.0)]), ("floor", True, [Value(1.0)]), ("b", True, [])]
     names = {"low": Name("L", "lower"), "high": Name("H", "higher")}
+    equal = [(key, True, [Value(0.0)]) for key in "ab"]
+    assert [c.best for c in metric_line(names, "low", equal).cells] == [False, False]
     assert [c.best for c in metric_line(names, "low", columns).cells] == [False, True, False, False]
     assert [c.best for c in metric_line(names, "high", columns).cells] == [False, True, False, False]
     assert [c.best for c in metric_line(names, "other", columns).cells] == [False] * 4
