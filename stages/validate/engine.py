@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from stages.files import new_folder, replacing
-from stages.validate.checks import Check, Thresholds, never
+from stages.validate.checks import Check, Thresholds, at_most, never
 from stages.validate.judge import SHOWN, Result, judge
 from stages.validate.suite import Dataset, Suite, chunk_rows
 
@@ -46,7 +46,7 @@ def run(dataset: Dataset, suite: Suite, thresholds: Thresholds) -> Outcome:
             quarantined += _set_aside(found, dataset)
     quarantine = pl.concat(quarantined) if quarantined else pl.DataFrame(schema=QUARANTINE)
     if sound:
-        results += _judged([_few_quarantined(before, quarantine, suite, thresholds)], dataset)
+        results += _judged(_few_quarantined(before, quarantine, suite, thresholds), dataset)
     return Outcome(results, dataset, quarantine, before)
 
 
@@ -112,20 +112,19 @@ def as_json(record: dict) -> str:
     return json.dumps(spelled, ensure_ascii=False, allow_nan=False, default=str)
 
 
-def _few_quarantined(before: dict[str, int], quarantine: pl.DataFrame, suite: Suite, t: Thresholds) -> Check:
-    gone = dict(quarantine.group_by("table").len().iter_rows())
+def _few_quarantined(before: dict[str, int], quarantine: pl.DataFrame, suite: Suite, t: Thresholds) -> list[Check]:
+    """A check for each table: at most its share of rows was set aside. The column is that of the most frequent reason."""
     limits = dict.fromkeys(before, t.max_quarantine_share) | suite.limits(t)
-    shares = [(name, n, gone.get(name, 0), gone.get(name, 0) / max(n, 1), limits[name]) for name, n in before.items()]
-    over = [name for name, *_, share, limit in shares if share > limit]
-    worst = over[0] if over else next(iter(before))
-    frame = pl.DataFrame(shares, schema=["table", "rows", "quarantined", "share", "limit"], orient="row")
-    said = f"{gone[worst]} of {before[worst]} rows were set aside" if worst in gone else ""
-    check = never("few_rows_quarantined", worst, "", pl.col("share") > pl.col("limit"),
-                  f"at most {limits[worst]:.4g} of the rows set aside", level="table", frame=frame, note=said)
-    if over:
-        rows = quarantine.filter(pl.col("table") == worst).head(SHOWN)
-        check = replace(check, examples=[{"reason": r, **json.loads(record)} for r, record in rows.select("reason", "record").iter_rows()])
-    return check
+    checks = []
+    for name, rows in before.items():
+        gone = quarantine.filter(pl.col("table") == name)
+        frame = pl.DataFrame({"set_aside": np.isin(np.arange(rows), gone["row"].to_numpy())})
+        columns = gone.group_by("expectation", "column").len().sort(["len", "expectation"], descending=[True, False])["column"]
+        check = at_most(limits[name], "few_rows_quarantined", name, columns[0] if len(columns) else "", pl.col("set_aside"),
+                        "rows that row-level expectations let through", "{n} of {total} rows were set aside", frame=frame)
+        shown = gone.head(SHOWN).select("reason", "record").iter_rows()
+        checks.append(replace(check, examples=[{"reason": r, **json.loads(record)} for r, record in shown]))
+    return checks
 
 
 def write_quarantine(outcome: Outcome, path: Path) -> None:

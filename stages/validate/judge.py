@@ -82,7 +82,7 @@ def _result(frame: pl.DataFrame, check: Check, found) -> Result:
     rows = np.sort(np.asarray(found.result["unexpected_index_list"] or [], np.int64))
     note = check.note.replace("{n}", str(n)).replace("{total}", str(total)) if n or "{n}" not in check.note else ""
     shown = frame.select(c for c in frame.columns if not c.startswith("_"))[rows[:SHOWN].tolist()].to_dicts()
-    return Result(check, bool(found.success), n, rows, list(check.examples or shown), note)
+    return Result(check, bool(found.success), n, rows, list(check.examples) if check.examples is not None else shown, note)
 
 
 def _exception(info: dict) -> str:

@@ -30,7 +30,7 @@ def failure_line(name: str, outcome: Outcome, page: Path) -> str:
     """The one line about the first failure: dataset, expectation, column, count, five offending rows, and where to read more."""
     first = outcome.failures[0]
     check = first.check
-    rows = " | ".join(as_json(_short(e)) for e in first.examples[:SHOWN]) or "none"
+    rows = " | ".join(as_json(_short(e, 60)) for e in first.examples[:SHOWN]) or "none"
     more = f"; {len(outcome.failures) - 1} more failed" if len(outcome.failures) > 1 else ""
     said = f" ({first.note})" if first.note else ""
     return (f"{name}: expectation {check.name} failed on {_where(check)}: {first.unexpected} unexpected, expected {check.allowed}{said}; "
@@ -65,13 +65,13 @@ def _rule(result: Result) -> str:
     return f"{result.check.expectation}({arguments})"
 
 
-def _short(example: dict) -> dict:
+def _short(example: dict, longest: int = LONGEST) -> dict:
     """A row with long values cut, every value something JSON can hold."""
     def cut(value):
         if value is None or isinstance(value, (bool, int)):
             return value
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
-        return text if len(text) <= LONGEST else text[:LONGEST - 1] + "…"
+        return text if len(text) <= longest else text[:longest - 1] + "…"
     return {str(k): cut(v) for k, v in example.items()}
 
 

@@ -53,7 +53,8 @@ def test_a_failed_table_stops_with_one_line_and_leaves_the_page_but_no_clean_dat
     frame = documents().with_columns(text=pl.when(pl.int_range(pl.len()) < 10).then(pl.lit("\ufffd")).otherwise(pl.col("text")))
     code, said = run(tmp_path, raw, frame, own={"max_quarantine_share": 0.1})
     assert code == 1 and said.count("\n") == 1
-    for part in ("error: toy: ", "few_rows_quarantined", "documents", "10 of 40 rows", "params.yaml", "reports/validation/toy/index.html"):
+    for part in ("error: toy: ", "few_rows_quarantined failed on documents.text: 10 unexpected", "10 of 40 rows", "params.yaml",
+                 "reports/validation/toy/index.html"):
         assert part in said
     assert [f"d{i}" in said for i in range(6)] == [True] * 5 + [False], "five offending rows"
     assert "reports/validation/toy/index.html" in files(tmp_path) and "data/quarantine/toy.parquet" in files(tmp_path)
