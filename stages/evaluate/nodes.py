@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from scipy import optimize, sparse
-from scipy.special import expit
+from scipy import linalg, optimize, sparse
 
 from stages.evaluate.probes import standardised
 
@@ -20,21 +19,26 @@ def one_vs_rest(train: np.ndarray, targets: np.ndarray, test: np.ndarray, c: flo
     present, absent = targets.any(0), ~targets.all(0)
     fitted = present & absent
     scores = np.where(present, np.inf, -np.inf) * np.ones((len(test), 1))
-    x = np.column_stack([train, np.ones(len(train))])
-    sign = np.where(targets[:, fitted], 1.0, -1.0)
-    shape = (x.shape[1], sign.shape[1])
-
-    def objective(flat):
-        weights = flat.reshape(shape)
-        margin = sign * (x @ weights)
-        gradient = -c * (x.T @ (sign * expit(-margin)))
-        gradient[:-1] += weights[:-1]
-        return 0.5 * (weights[:-1] ** 2).sum() + c * np.logaddexp(0.0, -margin).sum(), gradient.ravel()
-
     if fitted.any():
-        found = optimize.minimize(objective, np.zeros(shape[0] * shape[1]), jac=True, method="L-BFGS-B",
-                                  options={"maxiter": 300, "ftol": 1e-8, "gtol": 1e-3, "maxcor": 10})
-        scores[:, fitted] = np.column_stack([test, np.ones(len(test))]) @ found.x.reshape(shape)
+        x = np.column_stack([train, np.ones(len(train))])
+        sign, share = np.where(targets[:, fitted], 1.0, -1.0), targets[:, fitted].mean(0)
+        curvature = c * (share * (1.0 - share)).mean() * (x.T @ x)  # near the Hessian: evens the scales
+        curvature[np.diag_indices(x.shape[1] - 1)] += 1.0
+        turn = linalg.solve_triangular(np.linalg.cholesky(curvature).T, np.eye(x.shape[1]))
+        turned, penalty = x @ turn, turn[:-1].T @ turn[:-1]
+
+        def objective(flat):
+            weights = flat.reshape(len(turn), -1)
+            margin = sign * (turned @ weights)
+            small = np.exp(-np.abs(margin))
+            wrong = np.where(margin >= 0, small, 1.0) / (1.0 + small)  # s(-margin)
+            pull = penalty @ weights
+            loss = 0.5 * (weights * pull).sum() + c * (np.log1p(small).sum() - np.minimum(margin, 0.0).sum())
+            return loss, (pull - c * (turned.T @ (sign * wrong))).ravel()
+
+        found = optimize.minimize(objective, np.zeros(len(turn) * sign.shape[1]), jac=True, method="L-BFGS-B",
+                                  options={"maxiter": 500, "ftol": 1e-7, "gtol": 1e-6})
+        scores[:, fitted] = np.column_stack([test, np.ones(len(test))]) @ (turn @ found.x.reshape(len(turn), -1))
     return scores
 
 
@@ -99,16 +103,16 @@ def by_majority(known, targets, rest) -> np.ndarray:
 def by_propagation(adjacency: sparse.csr_matrix, steps: int = 50) -> Classify:
     """Label propagation (Zhu and Ghahramani 2002): F <- D^-1 A F with the labelled rows held, `steps` times; unreached nodes: majority."""
     degree = np.asarray(adjacency.sum(1)).ravel()
-    walk = sparse.diags(1.0 / np.maximum(degree, 1e-12)) @ adjacency
+    walk = (sparse.diags(1.0 / np.maximum(degree, 1e-12)) @ adjacency).tocsr()
 
     def classify(known, targets, rest):
-        start = np.zeros((adjacency.shape[0], targets.shape[1]))
-        start[known] = targets
-        mass = start
+        free = np.setdiff1d(np.arange(adjacency.shape[0]), known)
+        rows = walk[free]
+        inflow, among = rows[:, known] @ targets.astype(np.float64), rows[:, free].tocsr()
+        mass = np.zeros_like(inflow)
         for _ in range(steps):
-            mass = walk @ mass
-            mass[known] = start[known]
-        return mass[rest] + 1e-9 * targets.mean(0)
+            mass = inflow + among @ mass
+        return mass[np.searchsorted(free, rest)] + 1e-9 * targets.mean(0)
     return classify
 
 

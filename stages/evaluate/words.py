@@ -8,21 +8,28 @@ ROWS = 512  # centre words scored at once
 BUCKETS = ((1, 9), (10, 99), (100, 999), (1000, np.inf))
 
 
-def context_pairs(tokens: np.ndarray, offsets: np.ndarray, window: int, limit: int, seed: int) -> np.ndarray:
-    """[n, 2] (centre, context) within `window` words of one another in a document; a seeded sample of `limit` if there are more.
+def context_pairs(tokens: np.ndarray, offsets: np.ndarray, window: int, limit: int, seed: int, shrink: bool = False,
+                  skip: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(pairs [n, 2] of two words within `window` of one another in a document, both ways round; weights [n]).
 
-    The window is full width, not drawn from 1..window as in training: every distance counts alike.
+    shrink: a pair at distance d weighs (window - d + 1) / window, its probability when the reach is drawn from 1..window; else 1.
+    window 0 is the whole document, where shrink has no meaning. The word `skip` and negative ids are taken out first, so that their
+    neighbours move together. Of more than `limit` pairs a seeded sample is kept.
     """
     tokens = np.asarray(tokens, np.int64)
     document = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    found = []
-    for distance in range(1, window + 1):
+    kept = (tokens >= 0) & (tokens != skip) if skip is not None else tokens >= 0
+    tokens, document = tokens[kept], document[kept]
+    reach = window or int(np.diff(offsets).max(initial=1)) - 1
+    pairs, weights = [np.empty((0, 2), np.int64)], [np.empty(0)]
+    for distance in range(1, reach + 1):
         same = np.flatnonzero(document[distance:] == document[:-distance])
         pair = np.stack([tokens[same], tokens[same + distance]], 1)
-        found += [pair, pair[:, ::-1]]
-    pairs = np.concatenate(found) if found else np.empty((0, 2), np.int64)
-    pairs = pairs[(pairs >= 0).all(1)]
-    return pairs[np.sort(np.random.default_rng(seed).permutation(len(pairs))[:limit])] if len(pairs) > limit else pairs
+        pairs += [pair, pair[:, ::-1]]
+        weights.append(np.full(2 * len(pair), (window - distance + 1) / window if shrink and window else 1.0))
+    pairs, weights = np.concatenate(pairs), np.concatenate(weights)
+    kept = np.sort(np.random.default_rng(seed).permutation(len(pairs))[:limit]) if len(pairs) > limit else slice(None)
+    return pairs[kept], weights[kept]
 
 
 def noise_distribution(counts: np.ndarray, power: float = 0.75) -> np.ndarray:
@@ -33,40 +40,46 @@ def noise_distribution(counts: np.ndarray, power: float = 0.75) -> np.ndarray:
 
 def pair_losses(inputs: np.ndarray, outputs: np.ndarray, pairs: np.ndarray, noise: np.ndarray, negatives: int,
                 bias: np.ndarray | None = None) -> np.ndarray:
-    """Negative-sampling loss of each (centre, context) pair in nats [n], with the expectation over the noise taken exactly:
+    """Negative-sampling loss of each pair (word read, word predicted) in nats [n], the expectation over the noise taken exactly:
 
-    -log s(out_c . in_w + b_c) - k sum_n P(n) log s(-(out_n . in_w + b_n)).
+    -log s(w_t . e_c + b_t) - k sum_{n != t} P(n) log s(-(w_n . e_c + b_n)); noise equal to the target is dropped, as in training.
     """
     bias = np.zeros(len(outputs)) if bias is None else bias
-    centres, row = np.unique(pairs[:, 0], return_inverse=True)
+    read, row = np.unique(pairs[:, 0], return_inverse=True)
     losses = np.empty(len(pairs))
     order = np.argsort(row, kind="stable")
-    bounds = np.searchsorted(row[order], np.arange(len(centres) + 1))
-    for start in range(0, len(centres), ROWS):
-        stop = min(start + ROWS, len(centres))
-        logits = inputs[centres[start:stop]] @ outputs.T + bias
-        expected = negatives * (np.logaddexp(0.0, logits) @ noise)
+    bounds = np.searchsorted(row[order], np.arange(len(read) + 1))
+    for start in range(0, len(read), ROWS):
+        stop = min(start + ROWS, len(read))
+        logits = inputs[read[start:stop]] @ outputs.T + bias
+        against = np.logaddexp(0.0, logits)
+        expected = against @ noise
         members = order[bounds[start] : bounds[stop]]
-        local = row[members] - start
-        losses[members] = np.logaddexp(0.0, -logits[local, pairs[members, 1]]) + expected[local]
+        local, target = row[members] - start, pairs[members, 1]
+        own, other = logits[local, target], against[local, target]
+        losses[members] = other - own + negatives * (expected[local] - noise[target] * other)
     return losses
 
 
 def unigram_bias(counts: np.ndarray, noise: np.ndarray, negatives: int) -> np.ndarray:
-    """The best output bias when the centre word says nothing: log f(c) - log(k P(c)), f the training frequency (never-seen words: -20)."""
+    """The best output bias when the word read says nothing: log f(t) - log(k P(t) (1 - f(t))), f the training frequency.
+
+    1 - f because noise equal to the target is dropped. Words never seen, and words that are never noise, get -20 and 20.
+    """
     frequency = np.asarray(counts, np.float64) / np.sum(counts)
     with np.errstate(divide="ignore", invalid="ignore"):
-        bias = np.log(frequency) - np.log(negatives * noise)
-    return np.where(np.isfinite(bias), bias, -20.0)
+        bias = np.log(frequency) - np.log(negatives * noise * (1.0 - frequency))
+    return np.clip(np.nan_to_num(bias, nan=-20.0), -20.0, 20.0)
 
 
-def by_frequency(losses: np.ndarray, centres: np.ndarray, counts: np.ndarray) -> list[list]:
-    """Rows [training count of the centre word, pairs, mean loss], from rare to frequent; buckets without pairs are left out."""
-    seen, rows = np.asarray(counts)[centres], []
+def by_frequency(losses: np.ndarray, weights: np.ndarray, read: np.ndarray, counts: np.ndarray) -> list[tuple[str, int, float]]:
+    """(training count of the word read, pairs, weighted mean loss) of each bucket, rare first; buckets without pairs are left out."""
+    seen, rows = np.asarray(counts)[read], []
     for low, high in BUCKETS:
         inside = (seen >= low) & (seen <= high)
         if inside.any():
-            rows.append([f"{low} or more" if np.isinf(high) else f"{low}-{high}", int(inside.sum()), float(losses[inside].mean())])
+            name = f"{low} or more" if np.isinf(high) else f"{low}-{high}"
+            rows.append((name, int(inside.sum()), float(np.average(losses[inside], weights=weights[inside]))))
     return rows
 
 

@@ -11,14 +11,32 @@ def encode(documents):
 
 def test_context_pairs_stay_in_their_document():
     documents = [[0, 1, 2, 3], [4], [], [5, 6]]
-    found = sorted(map(tuple, words.context_pairs(*encode(documents), window=2, limit=99, seed=0).tolist()))
+    pairs, weights = words.context_pairs(*encode(documents), window=2, limit=99, seed=0)
     expected = sorted((d[i], d[j]) for d in documents for i in range(len(d)) for j in range(len(d)) if 0 < abs(i - j) <= 2)
-    assert found == expected
+    assert sorted(map(tuple, pairs.tolist())) == expected and (weights == 1).all()
+
+
+def test_window_zero_is_the_whole_document():
+    pairs, _ = words.context_pairs(*encode([[0, 1, 2, 3], [4, 5]]), window=0, limit=99, seed=0)
+    assert len(pairs) == 4 * 3 + 2
+
+
+def test_skipped_words_are_taken_out_before_the_window():
+    pairs, _ = words.context_pairs(*encode([[1, 0, 2, -1, 3]]), window=1, limit=99, seed=0, skip=0)
+    assert sorted(map(tuple, pairs.tolist())) == [(1, 2), (2, 1), (2, 3), (3, 2)]
+
+
+def test_shrinking_weighs_a_pair_by_the_probability_that_the_drawn_reach_holds_it():
+    pairs, weights = words.context_pairs(*encode([list(range(9))]), window=3, limit=999, seed=0, shrink=True)
+    reach = np.random.default_rng(0).integers(1, 4, 100000)
+    for distance in (1, 2, 3):
+        found = weights[np.abs(pairs[:, 0] - pairs[:, 1]) == distance]
+        assert found == pytest.approx((reach >= distance).mean(), abs=0.01)
 
 
 def test_context_pairs_sample_is_seeded():
     tokens, offsets = encode([list(range(50))])
-    a, b, c = (words.context_pairs(tokens, offsets, 3, 20, s).tolist() for s in (1, 1, 2))
+    a, b, c = (words.context_pairs(tokens, offsets, 3, 20, s)[0].tolist() for s in (1, 1, 2))
     assert a == b != c and len(a) == 20
 
 
@@ -26,23 +44,26 @@ def test_noise_distribution_by_value():
     np.testing.assert_allclose(words.noise_distribution(np.array([16, 0, 1])), [8 / 9, 0, 1 / 9])
 
 
-def test_pair_losses_equal_the_definition_and_autograd_free_torch():
+def test_pair_losses_equal_the_definition(monkeypatch):
     rng = np.random.default_rng(0)
     inputs, outputs, bias = rng.normal(size=(7, 4)), rng.normal(size=(7, 4)), rng.normal(size=7)
     noise = words.noise_distribution(np.arange(7))
-    pairs = np.array([[0, 1], [3, 2], [0, 6], [3, 3]])
+    pairs = np.array([[0, 1], [3, 2], [0, 6], [3, 3], [5, 1]])
     sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
-    expected = [-np.log(sigmoid(outputs[c] @ inputs[w] + bias[c]))
-                - 5 * sum(noise[n] * np.log(sigmoid(-(outputs[n] @ inputs[w] + bias[n]))) for n in range(7)) for w, c in pairs]
-    np.testing.assert_allclose(words.pair_losses(inputs, outputs, pairs, noise, 5, bias), expected)
+    expected = [-np.log(sigmoid(outputs[t] @ inputs[r] + bias[t]))
+                - 5 * sum(noise[n] * np.log(sigmoid(-(outputs[n] @ inputs[r] + bias[n]))) for n in range(7) if n != t) for r, t in pairs]
+    for rows in (512, 2):
+        monkeypatch.setattr(words, "ROWS", rows)
+        np.testing.assert_allclose(words.pair_losses(inputs, outputs, pairs, noise, 5, bias), expected)
 
 
 def test_pair_losses_are_the_mean_over_drawn_negatives():
     rng = np.random.default_rng(1)
     inputs, outputs = rng.normal(size=(5, 3)), rng.normal(size=(5, 3))
     noise = words.noise_distribution(np.array([5, 4, 3, 2, 1]))
-    drawn = torch.tensor(outputs)[rng.choice(5, (200000, 2), p=noise)] @ torch.tensor(inputs[2])
-    sampled = -torch.nn.functional.logsigmoid(torch.tensor(outputs[1] @ inputs[2])) - torch.nn.functional.logsigmoid(-drawn).sum(1).mean()
+    drawn = rng.choice(5, (200000, 2), p=noise)
+    against = torch.nn.functional.logsigmoid(-(torch.tensor(outputs)[drawn] @ torch.tensor(inputs[2]))) * torch.tensor(drawn != 1)
+    sampled = -torch.nn.functional.logsigmoid(torch.tensor(outputs[1] @ inputs[2])) - against.sum(1).mean()
     assert words.pair_losses(inputs, outputs, np.array([[2, 1]]), noise, 2)[0] == pytest.approx(float(sampled), rel=5e-3)
 
 
@@ -59,8 +80,8 @@ def test_the_unigram_bias_is_the_best_of_all_biases():
 
 
 def test_loss_by_frequency_buckets():
-    rows = words.by_frequency(np.array([1.0, 3.0, 5.0]), np.array([0, 1, 1]), np.array([4, 2000]))
-    assert rows == [["1-9", 1, 1.0], ["1000 or more", 2, 4.0]]
+    rows = words.by_frequency(np.array([1.0, 3.0, 5.0]), np.array([1.0, 3.0, 1.0]), np.array([0, 1, 1]), np.array([4, 2000]))
+    assert rows == [("1-9", 1, 1.0), ("1000 or more", 2, 3.5)]
 
 
 def test_nearest_equals_the_sorted_cosines():

@@ -1,0 +1,117 @@
+"""`python -m stages.evaluate RUN --model data/models/RUN --data data/prepared/DATASET [--features data/models/NET]`: measure a trained run.
+
+Writes reports/metrics/RUN.json and reports/samples/RUN/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import pkgutil
+from hashlib import sha256
+from pathlib import Path
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")  # sums in another order would be other bytes
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+import stages.evaluate.kinds  # noqa: E402
+from stages.command import command  # noqa: E402
+from stages.evaluate.gallery import Gallery  # noqa: E402
+from stages.evaluate.kinds.base import Kind, Setting  # noqa: E402
+from stages.evaluate.names import check_names  # noqa: E402
+from stages.evaluate.settings import EvaluateSettings  # noqa: E402
+from stages.files import new_folder, read_json, write_json  # noqa: E402
+from stages.params import NO_FEATURES, load  # noqa: E402
+from stages.prepared import Prepared  # noqa: E402
+from stages.runs import family_module, load_run  # noqa: E402
+from stages.settings import InputError, choose, configure  # noqa: E402
+
+
+def kinds() -> list[str]:
+    """Kinds of data that can be evaluated: one file each."""
+    return sorted(m.name for m in pkgutil.iter_modules(stages.evaluate.kinds.__path__) if m.name != "base")
+
+
+def feature_net(folder: Path | None, meta: dict):
+    """(net or None, sha256 of its weights or None): the first seed of a run whose model has `features`, e.g. a classifier."""
+    if folder is None or folder.name == NO_FEATURES:
+        return None, None
+    run = read_json(folder / "run.json")
+    if meta["kind"] != "images":
+        raise InputError(f"{folder}: a feature net serves images, but the dataset holds {meta['kind']}; write features: none")
+    seed = run["seeds"][0]
+    net = load_run(folder, seed, meta)
+    if not hasattr(net, "features"):
+        raise InputError(f"{folder}: family {run['family']} has no features to compare images in; name a run of family classifier")
+    return net, sha256((folder / str(seed) / "weights.safetensors").read_bytes()).hexdigest()
+
+
+def summarised(values: list[dict[str, float]]) -> dict[str, dict]:
+    """{metric: {mean, sd, n}} over seeds; sd with n - 1, and 0 for one seed. A metric that some seed lacks is averaged over the others."""
+    found = {}
+    for name in dict.fromkeys(k for v in values for k in v):
+        numbers = np.array([v[name] for v in values if name in v and np.isfinite(v[name])])
+        if len(numbers):
+            found[name] = {"mean": numbers.mean(), "sd": numbers.std(ddof=1) if len(numbers) > 1 else 0.0, "n": len(numbers)}
+    return found
+
+
+def evaluate(name: str, folder: Path, data: Prepared, features: Path | None, settings: EvaluateSettings) -> tuple[dict, Gallery]:
+    """The metrics file's content and the run's gallery. Baselines are measured once, beside the first seed's model."""
+    run = read_json(folder / "run.json")
+    kind = choose(data.meta["kind"], kinds(), f"{data.folder}/meta.json: kind", "kind of data to evaluate")
+    net, weights = feature_net(features, data.meta)
+    evaluation: Kind = importlib.import_module(f"stages.evaluate.kinds.{kind}").Evaluation(Setting(data, run["model"], settings, net))
+    module = family_module(run["family"], f"{folder}/run.json")
+
+    def fresh(seed):
+        torch.manual_seed(seed)
+        return module.Model(configure(module.Config, run["model"], f"{folder}/run.json: model"), data.meta).eval()
+
+    values, gallery, baselines = [], Gallery(), {}
+    for seed in run["seeds"]:
+        model = load_run(folder, seed, data.meta)
+        try:
+            values.append(evaluation.measure(model))
+        except ValueError as error:
+            raise InputError(f"run {name}, seed {seed}: {error}; train again with a smaller lr, or choose other data") from None
+        if seed == run["seeds"][0]:
+            baselines = evaluation.baselines(model, fresh)
+            evaluation.exhibit(model, gallery)
+    metrics = {"headline": evaluation.headline(values[0]), **summarised(values),
+               "baselines": {k: summarised([v]) for k, v in baselines.items()},
+               "parameters": run["parameters"], "reproducible": run["reproducible"], "features": weights}
+    check_names(metrics)
+    return metrics, gallery
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.evaluate", description="Measure a trained run beside its baselines.",
+                                     epilog="example: python -m stages.evaluate vae --model data/models/vae --data data/prepared/digits "
+                                            "--features data/models/classifier")
+    parser.add_argument("run")
+    parser.add_argument("--model", type=Path, required=True, help="folder written by the train stage")
+    parser.add_argument("--data", type=Path, required=True, help="folder written by the prepare stage")
+    parser.add_argument("--features", type=Path, help="folder of the run whose features FID and KID are computed in")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--reports", type=Path, default=Path("reports"))
+    args = parser.parse_args()
+    settings = configure(EvaluateSettings, load(args.params).run(args.run).evaluate, f"{args.params}.runs.{args.run}.evaluate")
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    with torch.no_grad():
+        metrics, gallery = evaluate(args.run, args.model, Prepared(args.data), args.features, settings)
+    with new_folder(args.reports / "samples" / args.run) as folder:
+        gallery.write(folder)
+    write_json(args.reports / "metrics" / f"{args.run}.json", metrics)
+    headline = metrics["headline"]
+    print(f"{args.run}: {headline} {metrics[headline]['mean']:.4g}"
+          + "".join(f", {name} {found[headline]['mean']:.4g}" for name, found in metrics["baselines"].items() if headline in found))
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,179 @@
+"""Images: samples against real ones in a classifier's features, codes under a linear probe, bounds, a classifier's own accuracy."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from stages.evaluate import clustering, distribution, generative, pictures, probes
+from stages.evaluate.kinds.base import Kind, array, need
+from stages.models.base import image_tensor
+from stages.settings import InputError
+
+ROWS = 1024  # images through a net at once
+
+
+class Evaluation(Kind):
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.x = {s: image_tensor(self.data[f"{s}.images"]) for s in ("train", "test")}
+        self.y = {s: np.array(self.data[f"{s}.labels"]) for s in ("train", "test")}
+        if len(self.x["test"]) < 10:
+            raise InputError(f"{self.data.folder}: {len(self.x['test'])} test images are too few to measure with; raise split.test")
+        self.flat = {s: array(x.flatten(1)) for s, x in self.x.items()}
+        self.classes = self.data.meta["classes"]
+        self.rows = {s: np.flatnonzero(y >= 0) for s, y in self.y.items()}
+        self.labelled = self.classes >= 2 and all(len(np.unique(self.y[s][r])) >= 2 for s, r in self.rows.items())
+        self.count = self.settings.samples or min(len(self.x["train"]), 10000)
+        self.real = self.features(self.x["test"]) if self.net is not None else None
+
+    def headline(self, metrics):
+        return next(m for m in ("fid", "accuracy", "probe_accuracy", "elbo", "reconstruction_mse", "sharpness") if m in metrics)
+
+    def measure(self, model):
+        need(model, "images", "sample", "encode", "logits", "reconstruct")
+        metrics = {}
+        if hasattr(model, "logits") and self.labelled:
+            metrics |= self.of_logits(self.through(model.logits, "test"))
+        if hasattr(model, "sample"):
+            metrics |= self.of_samples(self.samples(model))
+        if hasattr(model, "reconstruct"):
+            made = torch.cat([model.reconstruct(x) for x in self.batches("test")])
+            metrics["reconstruction_mse"] = generative.reconstruction_error(model, self.x["test"])
+            if self.net is not None:
+                metrics["fid_reconstruction"] = distribution.frechet_distance(self.real, self.features(made))
+        if hasattr(model, "encode"):
+            codes = {s: self.through(model.encode, s) for s in ("train", "test")}
+            metrics |= {"active_units": float(probes.active_units(codes["test"])), **self.of_codes(codes), **self.of_clusters(codes)}
+        if hasattr(model, "bound"):
+            distortion, rate = model.bound(self.x["test"], torch.Generator().manual_seed(self.settings.seed))
+            metrics |= {"elbo": float((distortion + rate.sum(1)).mean()), "kl": float(rate.sum(1).mean())}
+        if hasattr(model, "log_likelihood"):
+            for k in self.settings.iw:
+                metrics[f"iw_{k}"] = float(generative.importance_bound(model, self.x["test"], k, self.settings.seed).mean())
+        return metrics
+
+    def baselines(self, model, fresh):
+        found = {}
+        if hasattr(model, "sample"):
+            shuffled = np.random.default_rng(self.settings.seed).permutation(len(self.x["train"]))[: self.count]
+            found["floor"] = self.of_samples(self.x["train"][torch.from_numpy(shuffled)], copies=False)
+            drawn = distribution.gaussian_samples(self.flat["train"], self.count, self.settings.seed)
+            found["gaussian"] = self.of_samples(torch.from_numpy(drawn).float().view(-1, *self.x["train"].shape[1:]))
+        if hasattr(model, "encode"):
+            width = self.through(model.encode, "test").shape[1]
+            principal = dict(zip(("train", "test"), probes.principal_codes(self.flat["train"], self.flat["test"], width), strict=True))
+            error = ((self.flat["test"] - self.flat["train"].mean(0)) ** 2).sum(1) - (principal["test"] ** 2).sum(1)
+            untrained = fresh(self.settings.seed)
+            random = {s: self.through(untrained.encode, s) for s in ("train", "test")}
+            found["pca"] = {**self.of_codes(principal), "reconstruction_mse": float(error.mean() / self.flat["test"].shape[1])}
+            found["untrained"] = self.of_codes(random)
+            found["raw_pixels"] = self.of_codes(self.flat)
+            found["kmeans"] = self.of_clusters(self.flat)
+        if hasattr(model, "logits") and self.labelled:
+            found["raw_pixels"] = found.get("raw_pixels", {}) | {"accuracy": probes.probe_accuracy(*self.probed(self.flat))}
+            majority = np.bincount(self.y["train"][self.rows["train"]]).argmax()
+            found["majority"] = {"accuracy": float((self.y["test"][self.rows["test"]] == majority).mean())}
+        return {name: metrics for name, metrics in found.items() if metrics}
+
+    def batches(self, split):
+        return self.x[split].split(ROWS)
+
+    def through(self, method, split) -> np.ndarray:
+        return array(torch.cat([method(x) for x in self.batches(split)]))
+
+    def features(self, x) -> np.ndarray:
+        return array(torch.cat([self.net.features(part) for part in x.split(ROWS)]))
+
+    def samples(self, model):
+        return model.sample(self.count, torch.Generator().manual_seed(self.settings.seed)).float().cpu()
+
+    def of_samples(self, x, copies: bool = True) -> dict[str, float]:
+        metrics = {}
+        if self.net is not None:
+            made = self.features(x)
+            metrics = {"fid": distribution.frechet_distance(self.real, made), "kid": distribution.kernel_distance(self.real, made),
+                       **distribution.precision_recall(self.real, made)}
+            if hasattr(self.net, "logits"):
+                logits = torch.cat([self.net.logits(part) for part in x.split(ROWS)])
+                metrics |= distribution.class_cover(array(logits.softmax(1)))
+        if copies:
+            metrics |= distribution.memorisation(array(x.flatten(1)), self.flat["train"], self.flat["test"])
+        return {**metrics, "sharpness": distribution.sharpness(array(x))} if min(x.shape[2:]) >= 3 else metrics
+
+    def probed(self, codes):
+        return [part for s in ("train", "test") for part in (codes[s][self.rows[s]], self.y[s][self.rows[s]])]
+
+    def of_codes(self, codes) -> dict[str, float]:
+        return probes.probe(*self.probed(codes), repeats=self.settings.few, seed=self.settings.seed) if self.labelled else {}
+
+    def of_clusters(self, codes) -> dict[str, float]:
+        if not self.labelled:
+            return {}
+        train, train_labels, test, test_labels = self.probed(codes)
+        clusters = clustering.kmeans(train, test, self.classes, self.settings.seed)
+        return clustering.agreement((clusters[0], train_labels), (clusters[1], test_labels))
+
+    def of_logits(self, logits) -> dict[str, float]:
+        rows, logits = self.rows["test"], torch.from_numpy(logits)
+        truth = torch.from_numpy(self.y["test"][rows].astype(np.int64))
+        chosen = logits[rows].argmax(1)
+        return {"accuracy": float((chosen == truth).double().mean()), "heldout_loss": float(F.cross_entropy(logits[rows], truth)),
+                "macro_f1": _macro_f1(truth.numpy(), chosen.numpy())}
+
+    def exhibit(self, model, gallery):
+        shown = min(64, len(self.x["test"]))
+        names = self.data.table("labels")
+        real = pictures.to_bytes(self.x["test"][:shown].numpy())
+        if hasattr(model, "sample"):
+            made = self.samples(model)
+            first = pictures.to_bytes(made[:shown].numpy())
+            gallery.picture("samples", pictures.grid(first, 8), "Samples", f"{shown} generated images, not selected.")
+            gallery.picture("real", pictures.grid(real, 8), "Real images", f"The first {shown} test images.")
+            near = distribution.squared_distances(array(made[:16].flatten(1)), self.flat["train"]).argmin(1)
+            gallery.picture("copies", pictures.beside(first[:16], pictures.to_bytes(self.x["train"][near].numpy()), 8),
+                            "Samples above their nearest training images", "Two images are the same where the model copied one.")
+            self.class_table(made, names, gallery)
+        if hasattr(model, "reconstruct"):
+            made = pictures.to_bytes(model.reconstruct(self.x["test"][:32]).numpy())
+            gallery.picture("reconstructions", pictures.beside(real[:32], made, 8), "Test images above their reconstructions",
+                            "Rows in turn: test images, and below each its reconstruction.")
+        if hasattr(model, "encode") or hasattr(model, "features"):
+            codes = self.through(getattr(model, "encode", None) or model.features, "test")
+            gallery.picture("map", pictures.scatter(probes.principal_codes(codes, codes, 2)[0], self.y["test"]), "Map of the test images",
+                            "Each dot a test image at the first two principal directions of its code; classes: "
+                            f"{pictures.legend([str(n) for n in names]) or 'none'}.")
+        if hasattr(model, "logits") and self.labelled:
+            self.confusion(model, names, real, gallery)
+
+    def class_table(self, made, names, gallery):
+        if self.net is None or not hasattr(self.net, "logits") or not self.labelled:
+            return
+        counts = {}
+        for title, x in (("samples", made), ("test", self.x["test"])):
+            found = torch.cat([self.net.logits(part).argmax(1) for part in x.split(ROWS)])
+            counts[title] = np.bincount(found.numpy(), minlength=self.classes) / len(x)
+        gallery.table("Classes of the samples", ["class", "share of samples", "share of test images"],
+                      [[str(n), counts["samples"][i], counts["test"][i]] for i, n in enumerate(names)], "As the feature net sees them.")
+
+    def confusion(self, model, names, real, gallery):
+        rows = self.rows["test"]
+        predicted, truth = self.through(model.logits, "test").argmax(1)[rows], self.y["test"][rows]
+        table = np.zeros((self.classes, self.classes), int)
+        np.add.at(table, (truth, predicted), 1)
+        if self.classes <= 30:
+            gallery.table("Confusion matrix", ["true class", *(f"taken for {n}" for n in names)],
+                          [[str(n), *table[i].tolist()] for i, n in enumerate(names)], "Test images.")
+        wrong = rows[predicted != truth][:32]
+        if len(wrong):
+            pairs = zip(truth[predicted != truth][:32], predicted[predicted != truth][:32], strict=True)
+            said = [f"{names[t]} taken for {names[p]}" for t, p in pairs]
+            gallery.picture("errors", pictures.grid(pictures.to_bytes(self.x["test"][wrong].numpy()), 8), "Mistakes", "; ".join(said) + ".")
+
+
+def _macro_f1(truth, predicted) -> float:
+    from stages.evaluate.nodes import f1
+
+    classes = np.unique(np.concatenate([truth, predicted]))
+    return f1(truth[:, None] == classes, predicted[:, None] == classes)[1]

@@ -1,0 +1,74 @@
+"""Triples: link prediction, head and tail, raw and filtered, beside relation frequency and mined rules."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from stages.evaluate import pictures, triples
+from stages.evaluate.kinds.base import Kind, array, need, neighbour_table, spread_choice
+from stages.evaluate.probes import principal_codes
+from stages.settings import InputError
+
+
+class Evaluation(Kind):
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.splits = {s: np.array(self.data[f"{s}.triples"], np.int64) for s in ("train", "valid", "test")}
+        if not len(self.splits["test"]):
+            raise InputError(f"{self.data.folder}: no test triple, so nothing can be ranked; raise split.test")
+        self.known = np.concatenate(list(self.splits.values()))
+        self.entities, self.relations = self.data.meta["entities"], self.data.table("relations")
+        self.categories = triples.categories(self.splits["train"], len(self.relations))
+
+    def headline(self, metrics):
+        return "mrr"
+
+    def found(self, tail_scores, head_scores):
+        return triples.measure(triples.ranks(tail_scores, head_scores, self.splits["test"], self.known), self.splits["test"],
+                               self.categories, self.relations)
+
+    def of_model(self, model):
+        need(model, "triples", "tail_scores")
+
+        def numpy(method):
+            def scores(a, b):
+                with torch.no_grad():
+                    return np.asarray(method(torch.as_tensor(a), torch.as_tensor(b)))
+            return scores
+        return self.found(numpy(model.tail_scores), numpy(model.head_scores))
+
+    def measure(self, model):
+        return self.of_model(model)[0]
+
+    def rivals(self):
+        shape = self.splits["train"], self.entities, len(self.relations)
+        return {"random_by_frequency": triples.ByFrequency(*shape), "rules": triples.ByRules(*shape)}
+
+    def baselines(self, model, fresh):
+        return {name: self.found(rival.tail_scores, rival.head_scores)[0] for name, rival in self.rivals().items()}
+
+    def exhibit(self, model, gallery):
+        rows = self.of_model(model)[1]
+        rivals = self.rivals()
+        others = [self.found(r.tail_scores, r.head_scores)[1] for r in rivals.values()]
+        split = next(i for i, row in enumerate(rows) if row[0] not in triples.CATEGORIES)
+        columns = ["test triples", "side", "mean rank", "MRR", "hits@1", "hits@3", "hits@10",
+                   *(f"MRR of {n.replace('_', ' ')}" for n in rivals)]
+        full = [[*row, *(other[i][4] for other in others)] for i, row in enumerate(rows)]
+        note = "Filtered, ties by the mean rank. N: more than 1.5 on average in train."
+        gallery.table("By category of relation", ["category", *columns], full[:split], note)
+        gallery.table("By relation", ["relation", *columns], full[split:], note)
+        rules = [[f"{self.relations[s]}(y, x)" if reverse else f"{self.relations[s]}(x, y)", f"{self.relations[r]}(x, y)", c]
+                 for r, found in sorted(rivals["rules"].rules.items()) for c, s, reverse in sorted(found, reverse=True)]
+        gallery.table("Rules mined on train", ["if", "then", "confidence"], rules,
+                      "What leaks from one relation to another; at least 2 pairs in common and confidence 0.1. None is good.")
+        if not hasattr(model, "vectors"):
+            return
+        vectors = {name: array(v) for name, v in model.vectors().items()}
+        entity = vectors.get("entity", next(iter(vectors.values())))
+        names = self.data.table("entities")
+        degree = np.bincount(self.splits["train"][:, [0, 2]].ravel(), minlength=self.entities)
+        neighbour_table(gallery, "Nearest entities", entity, names, spread_choice(degree), "Cosine; from many training triples to few.")
+        gallery.picture("map", pictures.scatter(principal_codes(entity, entity, 2)[0]), "Map of the entities",
+                        "Each dot an entity at the first two principal directions of its vector.")

@@ -1,0 +1,25 @@
+"""Settings of evaluation: `runs.<name>.evaluate`. Each kind of data reads its own; the defaults measure a default run in some seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stages.settings import field
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    seed: int = field(0, low=0, doc="of every draw that evaluation itself makes")
+    # receipts
+    pairs: Literal["next", "all"] = field("next", doc="test pairs: each item and the one after it, or every two items of a receipt")
+    scoring: Literal["conditional", "dot", "cosine"] = field(
+        "conditional", doc="of item vectors: input.output + exponent x log(frequency), input.output, or the cosine of two inputs")
+    cold: int = field(10, low=0, doc="items in fewer training receipts are cold")
+    limit: int = field(200000, low=1, doc="of more test pairs a seeded sample is measured")
+    # graphs
+    shuffles: int = field(10, low=1, doc="random choices of the labelled nodes, the same for every method")
+    # images and points
+    samples: int | None = field(None, low=10, doc="drawn from a generator; null: as many as training images, at most 10000")
+    iw: tuple[Literal[1, 5, 50, 500, 5000], ...] = field((1, 50), doc="k of the importance-weighted bounds")
+    few: int = field(10, low=1, doc="draws of 5 labels a class")
