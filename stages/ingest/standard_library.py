@@ -17,10 +17,9 @@ from pathlib import Path
 LICENCE = "PSF-2.0 (Python)"
 ADDRESS = "https://github.com/python/cpython"
 SKIPPED = {
-    "test", "tests", "idle_test", "idlelib", "lib2to3", "tkinter",
-    "turtledemo", "turtle", "distutils", "ensurepip",
-    "venv", "site-packages", "dist-packages", "__pycache__", "__phello__", "_sysconfigdata", "sitecustomize", "usercustomize", "antigravity",
-    "this",
+    "test", "tests", "idle_test", "idlelib", "lib2to3", "tkinter", "turtledemo", "turtle", "distutils", "ensurepip", "venv",
+    "site-packages", "dist-packages", "__pycache__", "__phello__", "_sysconfigdata", "sitecustomize", "usercustomize",
+    "antigravity", "this",
 }
 
 
@@ -38,12 +37,15 @@ def python_version() -> str:
     return platform.python_version()
 
 
+def root() -> Path:
+    return Path(sysconfig.get_path("stdlib"))
+
+
 def modules() -> Iterator[SourceModule]:
     """Every module of the standard library that is written in Python, by dotted name."""
-    root = Path(sysconfig.get_path("stdlib"))
     found = []
-    for path in root.rglob("*.py"):
-        parts = list(path.relative_to(root).with_suffix("").parts)
+    for path in root().rglob("*.py"):
+        parts = list(path.relative_to(root()).with_suffix("").parts)
         if any(p in SKIPPED or "-" in p or p.startswith("_sysconfigdata") for p in parts):
             continue
         is_package = parts[-1] == "__init__"
