@@ -17,6 +17,7 @@ SPELLED = {
     "lstm": "LSTM",
     "gaussian": "Gaussian",
     "category_back_off": "category back-off",
+    "adamic_adar": "Adamic-Adar",
 }
 COUNTED = ("classes", "modes", "units")  # units of metrics that count things
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
