@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,27 +144,38 @@ def steer(folder: Path, what: str, stage: str, text: str = "") -> Path:
     return path
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A project in git and DVC, nothing run yet."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    for name, text in {"params.yaml": PARAMS, "dvc.yaml": DVC, "work.py": WORK, ".gitignore": "/data/\n/reports/timing\n/reports/provenance.html\n/slow\n/fail\n/child\n/spans\n",
-                       ".dvcignore": "__pycache__\n"}.items():
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("fresh")
+    ignored = "/data/\n/reports/timing\n/reports/index.html\n/reports/provenance.html\n/slow\n/fail\n/child\n/spans\n"
+    for name, text in {"params.yaml": PARAMS, "dvc.yaml": DVC, "work.py": WORK, ".gitignore": ignored, ".dvcignore": "__pycache__\n"}.items():
         (folder / name).write_text(text)
-    (folder / "reports").mkdir()
     sh(folder, "git", "init", "-q")
     dvc(folder, "init", "-q")
+    dvc(folder, "config", "core.autostage", "false")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(fresh: Path, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "project"
+    shutil.copytree(fresh, folder)
+    dvc(folder, "repro", "-q")
+    sh(folder, "git", "add", "-A")
+    sh(folder, "git", "commit", "-q", "-m", "all")
     return folder
 
 
 @pytest.fixture
-def done(project: Path) -> Path:
-    """The project with everything run by DVC itself."""
-    dvc(project, "repro", "-q")
-    sh(project, "git", "add", "-A")
-    sh(project, "git", "commit", "-q", "-m", "all")
-    return project
+def project(fresh: Path, tmp_path: Path) -> Path:
+    """A project in git and DVC, nothing run yet."""
+    return Path(shutil.copytree(fresh, tmp_path / "project"))
+
+
+@pytest.fixture
+def done(finished: Path, tmp_path: Path) -> Path:
+    """The project with everything run by DVC itself, and committed."""
+    return Path(shutil.copytree(finished, tmp_path / "project", symlinks=True))
 
 
 @pytest.fixture
