@@ -23,7 +23,7 @@ def command(main: Callable[[], None]) -> None:
     except MemoryError as error:
         fail(f"out of memory: {str(error) or 'the machine has no more to give'}; use a smaller batch_size or dataset", FAILED)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             fail(f"disk full while writing {error.filename or 'output'}; free some space and run again, finished work is kept", FAILED)
         raise
     except RuntimeError as error:

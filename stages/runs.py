@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
+import re
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import stages.models
 from stages.files import read_json
@@ -32,7 +34,18 @@ def read_tensors(path: Path) -> dict:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; train the run first") from None
     except (SafetensorError, ValueError, OSError) as error:
-        raise InputError(f"{path}: not a safetensors file ({error}); only safetensors are read, pickles never; delete it and train again") from None
+        raise InputError(f"{path}: not a safetensors file ({error}); only safetensors are read, pickles never; "
+                         "delete it and train again") from None
+
+
+def save_tensors(path: Path, tensors: dict, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file. Raises OSError as any other writing does (the library would hide a full disk in an error of its own)."""
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path, metadata=metadata)
+    except SafetensorError as error:
+        if number := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(number.group(1)), os.strerror(int(number.group(1))), str(path)) from None
+        raise
 
 
 def load_run(folder: Path, seed: int, meta: dict):
@@ -45,5 +58,6 @@ def load_run(folder: Path, seed: int, meta: dict):
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise InputError(f"{folder}/{seed}/weights.safetensors: does not fit family {run['family']} ({str(error).splitlines()[-1].strip()}); train again") from None
+        raise InputError(f"{folder}/{seed}/weights.safetensors: does not fit family {run['family']} "
+                         f"({str(error).splitlines()[-1].strip()}); train again") from None
     return model.eval()

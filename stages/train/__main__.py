@@ -19,13 +19,12 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 import numba  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
 
 from stages.command import FAILED, command, fail  # noqa: E402
 from stages.files import new_folder, read_json, replacing, rounded, write_json  # noqa: E402
 from stages.models.base import KernelModel  # noqa: E402
 from stages.prepared import Prepared  # noqa: E402
-from stages.runs import family_module  # noqa: E402
+from stages.runs import family_module, save_tensors  # noqa: E402
 from stages.settings import InputError, choose, configure  # noqa: E402
 from stages.train.checkpoints import Store, key_of  # noqa: E402
 from stages.train.loop import DivergedError, pick_device, train  # noqa: E402
@@ -130,7 +129,7 @@ def main() -> None:
     with new_folder(args.out) as out:
         for seed, result in trained.items():
             (out / str(seed)).mkdir()
-            save_file(result.weights, out / str(seed) / "weights.safetensors")
+            save_tensors(out / str(seed) / "weights.safetensors", result.weights)
         write_json(out / "run.json", {
             "run": args.run, "family": family, "dataset": dataset or data.meta["dataset"], "domain": data.meta["domain"], "seeds": list(seeds),
             "model": dataclasses.asdict(config), "train": dataclasses.asdict(settings), "parameters": parameters,

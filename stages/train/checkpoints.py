@@ -13,10 +13,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from stages.files import read_json, remove, replacing, write_json
+from stages.runs import save_tensors
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Store:
     def save(self, seed: int, state: State) -> None:
         facts = {**state.facts, "step": state.step, "done": state.done}
         with replacing(self.path(seed)) as temporary:
-            save_file({k: t.contiguous() for k, t in state.tensors.items()}, temporary, metadata={"facts": json.dumps(facts)})
+            save_tensors(temporary, state.tensors, {"facts": json.dumps(facts)})
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
 
