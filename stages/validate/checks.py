@@ -67,15 +67,19 @@ def present(table: str, column: str) -> Check:
 
 
 def mostly_present(share: float, table: str, column: str) -> Check:
-    return Check(f"{column}_mostly_present", table, column, f"at most {share:.4g} of the rows without {column}",
-                 "ExpectColumnValuesToNotBeNull", {"mostly": 1 - share}, "table", _presence(column),
+    return Check(f"{column}_mostly_present", table, column, f"at most {percent(share)} of the rows without {column}",
+                 "ExpectColumnValuesToNotBeNull", {"mostly": round(1 - share, 12)}, "table", _presence(column),
                  note=f"{{n}} of {{total}} rows have no {column}")
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.4g} %"
 
 
 def never(name: str, table: str, column: str, fault: pl.Expr, allowed: str, **rest) -> Check:
     """No row (at level "table": at most a `share` of them) may have `fault`; an unknown (null) is no fault."""
     share = rest.pop("share", None)
-    arguments = {"value_set": [0]} | ({"mostly": 1 - share} if share is not None else {})
+    arguments = {"value_set": [0]} | ({"mostly": round(1 - share, 12)} if share is not None else {})
     faults = fault.fill_null(False).cast(pl.Int8)  # in-set is one array operation; between would call Python for every row
     return Check(name, table, column, allowed, "ExpectColumnValuesToBeInSet", arguments, value=faults, **rest)
 
@@ -83,7 +87,7 @@ def never(name: str, table: str, column: str, fault: pl.Expr, allowed: str, **re
 def at_most(share: float, name: str, table: str, column: str, fault: pl.Expr, allowed: str, note: str, **rest) -> Check:
     """Table level: at most `share` of the rows have `fault`, and their count is said."""
     if share < 1:
-        allowed = f"{allowed}, but for {share:.4g} of the rows"
+        allowed = f"{allowed}; up to {percent(share)} of the rows may differ" if share else allowed
     return never(name, table, column, fault, allowed, share=share, level="table", note=note, **rest)
 
 
@@ -170,7 +174,7 @@ def labels(frame: pl.DataFrame, table: str, t: LabelThresholds, column: str = "l
     ]
     if counted.height > 1:
         shares = counted.with_columns(share=pl.col("rows") / total)
-        checks.append(Check("labels_in_balance", table, column, f"no class above {t.max_label_share:g} of the labelled rows",
+        checks.append(Check("labels_in_balance", table, column, f"no class above {percent(t.max_label_share)} of the labelled rows",
                             arguments={"max_value": t.max_label_share}, level="table", frame=shares, value=pl.col("share")))
     return checks
 

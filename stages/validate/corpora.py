@@ -32,7 +32,7 @@ KINDS = {
 }
 TEXTS = {"documents": ["text"], "pairs": ["source", "target"], "questions": ["question", "answer"], "counts": ["words"]}
 IDS = {"documents": "doc_id", "pairs": "pair_id", "questions": "question_id", "counts": "doc_id"}
-WORD = r"\w+"
+WORD = r"[\w\p{M}]+|[^\w\s]"  # a mark of punctuation is a token, as in prepare
 
 
 def measure(data: Dataset) -> None:

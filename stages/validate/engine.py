@@ -37,6 +37,7 @@ def run(dataset: Dataset, suite: Suite, thresholds: Thresholds) -> Outcome:
     """Judge `dataset`; its tables lose the rows that fail. Stops where schema or array are wrong: nothing else could be judged."""
     before = {name: table.height for name, table in dataset.tables.items()}
     results, quarantined = [_schema(dataset, suite), *_judged(suite.facts(dataset), dataset)], []
+    facts = len(results)
     sound = all(r.success for r in results)
     if sound:
         suite.measure(dataset)
@@ -46,7 +47,8 @@ def run(dataset: Dataset, suite: Suite, thresholds: Thresholds) -> Outcome:
             quarantined += _set_aside(found, dataset)
     quarantine = pl.concat(quarantined) if quarantined else pl.DataFrame(schema=QUARANTINE)
     if sound:
-        results += _judged(_few_quarantined(before, quarantine, suite, thresholds), dataset)
+        # first, since too few rows or classes may be its consequence
+        results[facts:facts] = _judged(_few_quarantined(before, quarantine, suite, thresholds), dataset)
     return Outcome(results, dataset, quarantine, before)
 
 

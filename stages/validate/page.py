@@ -65,6 +65,14 @@ def _rule(result: Result) -> str:
     return f"{result.check.expectation}({arguments})"
 
 
+def _consequence(result: Result) -> str:
+    if result.check.level == "row":
+        return "row by row: a row that fails goes to quarantine"
+    if (result.check.arguments or {}).get("mostly") == 0:
+        return "of the table: counted, never a failure"
+    return "of the table: a failure stops the pipeline"
+
+
 def _short(example: dict, longest: int = LONGEST) -> dict:
     """A row with long values cut, every value something JSON can hold."""
     def cut(value):
@@ -89,7 +97,7 @@ def _page(name: str, domain: str, outcome: Outcome, quarantine: Path) -> str:
     gone = _gone(outcome)
     entries = [{
         "state": _state(r), "name": r.check.name.replace("_", " "), "where": _where(r.check), "level": r.check.level,
-        "allowed": r.check.allowed, "unexpected": r.unexpected, "note": r.note, "rule": _rule(r),
+        "allowed": r.check.allowed, "unexpected": r.unexpected, "note": r.note, "rule": _rule(r), "consequence": _consequence(r),
         "columns": list(dict.fromkeys(k for e in r.examples for k in e)), "examples": [_short(e) for e in r.examples],
     } for r in outcome.results]
     found = sorted((e for e in entries if e["state"] != HOLDS), key=lambda e: STATES.index(e["state"]))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
@@ -97,7 +99,6 @@ def test_settings_are_refused_without_loading_great_expectations():
 
 def test_every_threshold_of_params_yaml_is_known_and_named():
     from dataclasses import fields
-    from importlib import import_module
 
     from stages.settings import configure
 
@@ -105,3 +106,18 @@ def test_every_threshold_of_params_yaml_is_known_and_named():
         thresholds = import_module(f"stages.validate.{domain}").SUITE.thresholds
         configure(thresholds, given, domain)
         assert set(given) == {f.name for f in fields(thresholds)}, f"{domain}: params.yaml shows every threshold there is"
+
+
+@pytest.mark.parametrize(("domain", "kind", "tables", "arrays"), [
+    ("receipts", "receipts", ("receipts", "items"), {}),
+    ("corpora", "documents", ("documents",), {}),
+    ("corpora", "counts", ("counts",), {}),
+    ("graphs", "graph", ("edges", "nodes"), {}),
+    ("graphs", "triples", ("triples",), {}),
+    ("images", "images", ("images",), {"images": np.zeros((0, 4, 4, 1), np.uint8)}),
+])
+def test_a_dataset_without_rows_fails_on_its_rows_and_breaks_nothing(held, domain, kind, tables, arrays):
+    kinds = import_module(f"stages.validate.{domain}").SUITE.kinds[kind]
+    done = held(domain, kind, {name: pl.DataFrame(schema=kinds[name]) for name in tables}, arrays)
+    assert "enough_rows" in done.failed and not done.summary["success"]
+    assert not [r.note for r in done.outcome.results if r.note.startswith("could not be judged")]

@@ -103,6 +103,11 @@ def test_too_many_rows_in_quarantine_stop_the_pipeline(held):
     assert "15 of 60 rows" in result.note and len(result.examples) == 5 and result.examples[0]["quantity"] == -1.0
 
 
+def test_the_cause_is_named_before_its_consequences(held):
+    done = held("receipts", "receipts", {"receipts": lines().with_columns(quantity=pl.lit(-1.0))}, **SMALL)
+    assert done.failed[0] == "few_rows_quarantined" and {"enough_rows", "enough_receipts", "enough_items"} <= set(done.failed)
+
+
 @pytest.mark.parametrize(("change", "column", "found"), [
     (lambda f: f.drop("item_id"), "item_id", "missing"),
     (lambda f: f.with_columns(pl.col("quantity").cast(pl.Int64)), "quantity", "Int64"),
