@@ -21,7 +21,22 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-COLUMNS = "{receipt_id: Receipt, item_id: Code, item: Description, quantity: Quantity, timestamp: Moment}"
+PARAMS = """
+split: {salt: bench, valid: 0.1, test: 0.1}
+validate: {}
+datasets:
+  big:
+    domain: receipts
+    source: path
+    name: 'SOURCE'
+    options:
+      columns: {receipt_id: Receipt, item_id: Code, item: Description, quantity: Quantity, timestamp: Moment}
+      metadata: {category: Category}
+    validate: {}
+    prepare: {}
+train: {}
+runs: {}
+"""
 PEER = """
 import sys
 import pandas as pd
@@ -80,8 +95,7 @@ def main() -> None:
         source = folder / "receipts.csv"
         make(source, lines)
         params = folder / "params.yaml"
-        params.write_text("datasets:\n  big: {domain: receipts, source: path, name: '%s', options: {columns: %s, metadata: "
-                          "{category: Category}}}\n" % (source, COLUMNS), encoding="utf-8")
+        params.write_text(PARAMS.replace("SOURCE", str(source)), encoding="utf-8")
         ours = [sys.executable, "-m", "stages.ingest", "big", "--params", str(params), "--out", str(folder / "ours")]
         peer = [sys.executable, "-c", PEER, str(source), str(folder / "peer.parquet")]
         runs = {"pandas": [], "ours": []}

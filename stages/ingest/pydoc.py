@@ -68,7 +68,7 @@ def paragraphs(text: str) -> list[str]:
     for block in re.split(r"\n\s*\n", text):
         lines = [line.strip() for line in block.splitlines() if not RULE.match(line)]
         if lines and not any(line.startswith((">>>", "...", "$ ")) for line in lines):
-            found.append(re.sub(r"^[*-] ", "", " ".join(lines)))
+            found.append(re.sub(r"^[*-] ", "", " ".join(" ".join(lines).split())))
     return found
 
 

@@ -132,14 +132,14 @@ class Symbols:
         return None
 
     def references(self, definition: Definition, node_type):
-        """(node, ...) of type `node_type` inside the body of a function or a module's own statements, nested definitions of
-        a function included, those of a module or class not."""
+        """Nodes of type `node_type` inside the body of a function or a module's own statements, in no particular order; nested
+        definitions of a function are included, those of a module or class not."""
         stack = list(definition.node.body)
         inside = definition.kind == "function"
         while stack:
-            node = stack.pop(0)
+            node = stack.pop()
             if not inside and isinstance(node, (ast.ClassDef, *FUNCTIONS)):
                 continue
             if isinstance(node, node_type):
                 yield node
-            stack[:0] = ast.iter_child_nodes(node)
+            stack.extend(ast.iter_child_nodes(node))

@@ -91,10 +91,10 @@ def _scan_csv(source, path, options):
     quote = options.quote if options.quote is not None else ("" if separator == "\t" else '"')
     try:
         frame = pl.scan_csv(source, separator=separator, quote_char=quote or None, has_header=options.header, infer_schema=False)
-        frame.collect_schema()
+        names = frame.collect_schema().names()
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{path}: not readable as CSV ({first_line(error)})") from None
-    return frame
+    return frame if options.header else frame.rename({name: f"column_{i}" for i, name in enumerate(names, 1)})
 
 
 def _scan_jsonl(source, path):
