@@ -24,7 +24,7 @@ from stages.models.parts.sampling import below, draw, stream, uniform
 FAST = {"reassoc", "contract", "nsz", "arcp"}  # not nnan, ninf: a NaN must come out as one
 GROUP = 6
 LIMIT, STEPS = 10.0, 80  # the sigmoid's table: linear between steps of 1/80, error below 2e-6
-SIGMOID = (1.0 / (1.0 + np.exp(-np.linspace(-LIMIT, LIMIT, int(2 * LIMIT * STEPS) + 2)))).astype(np.float32)
+SIGMOID = (1.0 / (1.0 + np.exp(LIMIT - np.arange(2 * LIMIT * STEPS + 2) / STEPS))).astype(np.float32)
 ONE = np.float32(1.0)
 
 
