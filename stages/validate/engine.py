@@ -37,18 +37,18 @@ def run(dataset: Dataset, suite: Suite, thresholds: Thresholds) -> Outcome:
     """Judge `dataset`; its tables lose the rows that fail. Stops where schema or array are wrong: nothing else could be judged."""
     before = {name: table.height for name, table in dataset.tables.items()}
     results, quarantined = [_schema(dataset, suite), *_judged(suite.facts(dataset), dataset)], []
-    facts = len(results)
     sound = all(r.success for r in results)
     if sound:
         suite.measure(dataset)
         for make in suite.passes:
+            last = len(results)
             found = _judged(make(dataset, thresholds), dataset)
             results += found
             quarantined += _set_aside(found, dataset)
     quarantine = pl.concat(quarantined) if quarantined else pl.DataFrame(schema=QUARANTINE)
     if sound:
-        # first, since too few rows or classes may be its consequence
-        results[facts:facts] = _judged(_few_quarantined(before, quarantine, suite, thresholds), dataset)
+        # before the last pass, about whole tables: too few rows or classes may be the consequence
+        results[last:last] = _judged(_few_quarantined(before, quarantine, suite, thresholds), dataset)
     return Outcome(results, dataset, quarantine, before)
 
 
