@@ -42,7 +42,7 @@ class Model(Base):
     inputs = ("images",)
     adversarial = True
     averages = {"generator": "generator_average"}
-    train_defaults = {"steps": 6000, "batch_size": 128, "lr": 1e-3, "betas": (0.0, 0.99), "lr_decay": "none", "ema": 0.995, "log_every": 50}
+    train_defaults = {"steps": 5000, "batch_size": 128, "lr": 1e-3, "betas": (0.0, 0.99), "lr_decay": "none", "ema": 0.995, "log_every": 50}
 
     def __init__(self, config: Config, meta: dict):
         super().__init__()
@@ -70,10 +70,9 @@ class Model(Base):
             return loss, {"loss": loss}
         penalised = self.config.r1 > 0 and step % self.config.r1_every == 0
         x = x.requires_grad_(penalised)
-        real = self.logit(x)
         with torch.no_grad():
             generated = self.generate(z, self.generator)
-        fake = self.logit(generated)
+        real, fake = self.logit(torch.cat([x, generated])).chunk(2)
         loss = discriminator_loss(real, fake)
         terms = {"loss": loss, "accuracy": 0.5 * ((real > 0).float().mean() + (fake < 0).float().mean())}
         if penalised:

@@ -1,0 +1,188 @@
+"""What every family must hold, found by file name: none can be missed. What a family means is tested in tests/stages/models/test_<family>.py."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stages.models.base import KernelModel
+from stages.params import load
+from stages.runs import families, family_module
+from stages.settings import configure
+from stages.train.batches import Batches
+from stages.train.checkpoints import Store
+from stages.train.loop import train
+from stages.train.settings import TrainSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+FAMILIES = families()
+CPU = torch.device("cpu")
+# small networks: a family's own sizes are its business
+SMALL = {"classifier": {"channels": 8, "features": 16}, "vae": {"hidden": [32], "latent": 4}, "gan": {"hidden": [32], "latent": 4}}
+
+
+def sequences(rng, n, vocabulary):
+    lengths = rng.integers(3, 8, n)
+    return {"tokens": rng.integers(0, vocabulary, lengths.sum()).astype(np.int32), "offsets": np.concatenate([[0], lengths.cumsum()]).astype(np.int64)}
+
+
+def small_data(kind):
+    """(arrays, meta) of a tiny prepared dataset of the kind, as docs/formats.md describes it."""
+    rng, data, meta = np.random.default_rng(0), {}, {"kind": kind, "dataset": "tiny", "hash": "0"}
+    if kind in ("documents", "receipts"):
+        for split, n in (("train", 60), ("valid", 12), ("test", 12)):
+            data |= {f"{split}.{k}": v for k, v in sequences(rng, n, 20).items()}
+        data["counts"] = np.bincount(data["train.tokens"], minlength=20).astype(np.int64)
+        return data, {**meta, "words": 20, "items": 20, "fields": {}, "tokens": {"train": len(data["train.tokens"])}}
+    if kind == "graph":
+        u, v = np.triu_indices(12, 1)
+        keep = (rng.random(len(u)) < 0.4) | (v == u + 1)
+        rows, columns = np.concatenate([u[keep], v[keep]]), np.concatenate([v[keep], u[keep]])
+        order = np.lexsort((columns, rows))
+        data = {"indptr": np.concatenate([[0], np.bincount(rows, minlength=12).cumsum()]).astype(np.int64), "indices": columns[order].astype(np.int32),
+                "weights": np.ones(len(rows), np.float32), "labels": (np.arange(12) % 3).astype(np.int32)}
+        for name in ("heldout", "heldout_valid"):
+            data |= {f"{name}.edges": np.array([[0, 5]], np.int32), f"{name}.non_edges": np.array([[1, 7]], np.int32)}
+        return data, {**meta, "nodes": 12, "edges": len(rows) // 2, "classes": 3}
+    if kind == "triples":
+        for split, n in (("train", 80), ("valid", 10), ("test", 10)):
+            data[f"{split}.triples"] = np.stack([rng.integers(15, size=n), rng.integers(3, size=n), rng.integers(15, size=n)], 1).astype(np.int32)
+        return data, {**meta, "entities": 15, "relations": 3}
+    if kind == "points":
+        return {f"{s}.points": rng.normal(size=(40, 2)).astype(np.float32) for s in ("train", "valid", "test")}, {**meta, "shape": [2]}
+    for split, n in (("train", 48), ("valid", 12), ("test", 12)):
+        data[f"{split}.labels"] = rng.integers(0, 3, n).astype(np.int32)
+        data[f"{split}.images"] = (rng.random((n, 8, 8, 1)) * 60 + 60 * data[f"{split}.labels"][:, None, None, None]).astype(np.uint8)
+    return data, {**meta, "shape": [8, 8, 1], "classes": 3}
+
+
+def made(family):
+    """(model, data, loop settings) with a small network."""
+    module = family_module(family)
+    data, meta = small_data(module.Model.kinds[0])
+    torch.manual_seed(0)
+    model = module.Model(configure(module.Config, SMALL.get(family, {}), family), meta)
+    return model, data, {**module.Model.train_defaults, "validate_every": 0, "patience": 0, "log_every": 5, "batch_size": 16}
+
+
+def gradient(names):
+    return [f for f in names if not issubclass(family_module(f).Model, KernelModel)]
+
+
+@pytest.mark.parametrize("family", gradient(FAMILIES))
+def test_loss_is_a_finite_scalar_and_each_phase_reaches_all_its_parameters_and_no_other(family):
+    model, data, options = made(family)
+    batches = Batches(data, model.inputs, 16, 0, CPU)
+    reached = set()
+    for phase in model.phases:
+        own = {id(p) for name in phase.modules for p in getattr(model, name).parameters()} if phase.modules else {
+            id(p) for p in model.parameters() if p.requires_grad}
+        trainable = [p for p in model.parameters() if p.requires_grad]
+        for p in trainable:
+            p.requires_grad_(id(p) in own)
+            p.grad = None
+        loss, terms = model.loss(batches.batch(0), phase.name, phase.start)
+        assert loss.dim() == 0 and torch.isfinite(loss) and terms and all(torch.isfinite(t) for t in terms.values())
+        loss.backward()
+        for p in trainable:
+            assert (p.grad is not None and p.grad.abs().sum() > 0) == (id(p) in own), f"{family}: phase {phase.name}"
+            p.requires_grad_(True)
+        reached |= own
+    assert {id(p) for p in model.parameters() if p.requires_grad} == reached, "a parameter that no phase trains"
+
+
+@pytest.mark.parametrize("family", [f for f in gradient(FAMILIES) if not family_module(f).Model.adversarial])
+def test_one_batch_can_be_overfitted(family):
+    model, data, options = made(family)
+    data = {k: v[:16] for k, v in data.items()}
+    settings = TrainSettings(**{**options, "steps": 150, "lr": 3e-3, "lr_decay": "none", "log_every": 10})
+    losses = [row["loss"] for row in train(model, data, settings, 0, CPU).curve]
+    assert losses[-1] < losses[0] - 0.5 * abs(losses[0]) or losses[-1] < 0.05
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_half_and_half_resumed_equals_whole_bit_for_bit(family, tmp_path):
+    _, data, options = made(family)
+    settings = TrainSettings(**{**options, "steps": 20, "epochs": 4, "checkpoint_seconds": 1e9})
+    half = 2 if issubclass(family_module(family).Model, KernelModel) else 10
+    whole = train(made(family)[0], data, settings, 3, CPU)
+    store = Store(tmp_path, family, "key")
+    assert train(made(family)[0], data, settings, 3, CPU, store, stop_after=half) is None
+    torch.manual_seed(1234)
+    resumed = train(made(family)[0], data, settings, 3, CPU, store)
+    assert whole.weights.keys() == resumed.weights.keys()
+    assert all(torch.equal(whole.weights[k], resumed.weights[k]) for k in whole.weights) and whole.curve == resumed.curve
+    moved = made(family)[0].state_dict()
+    assert any(not torch.equal(moved[k], whole.weights[k]) for k in moved), "nothing was learnt"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_capabilities_have_the_shapes_they_promise(family):
+    model, data, _ = made(family)
+    model.eval()
+    offered = 0
+    if "images" in model.inputs:
+        x = Batches(data, ("images",), 5, 0, CPU).batch(0)["images"]
+        for name in ("encode", "features", "logits"):
+            if hasattr(model, name):
+                out, offered = getattr(model, name)(x), offered + 1
+                assert out.dim() == 2 and len(out) == 5 and torch.isfinite(out).all()
+        if hasattr(model, "reconstruct"):
+            out, offered = model.reconstruct(x), offered + 1
+            assert out.shape == x.shape and 0 <= out.min() and out.max() <= 1
+        if hasattr(model, "log_likelihood"):
+            out, offered = model.log_likelihood(x, 3, torch.Generator().manual_seed(0)), offered + 1
+            assert out.shape == (5,) and torch.isfinite(out).all()
+        if hasattr(model, "sample"):
+            out, offered = model.sample(4, torch.Generator().manual_seed(0)), offered + 1
+            assert out.shape == (4, *x.shape[1:]) and 0 <= out.min() and out.max() <= 1
+            assert torch.equal(out, model.sample(4, torch.Generator().manual_seed(0))) and not torch.equal(out[0], out[1])
+    if hasattr(model, "vectors"):
+        for name, table in model.vectors().items():
+            offered += 1
+            assert table.dim() == 2 and table.dtype == torch.float32 and torch.isfinite(table).all(), name
+    if hasattr(model, "score"):
+        offered += 1
+        h, r, t = torch.tensor([0, 1]), torch.tensor([0, 2]), torch.tensor([3, 4])
+        assert model.score(h, r, t).shape == (2,)
+        assert torch.allclose(model.tail_scores(h, r)[torch.arange(2), t], model.score(h, r, t), atol=1e-5)
+        assert torch.allclose(model.head_scores(r, t)[torch.arange(2), h], model.score(h, r, t), atol=1e-5)
+    if "valid.images" in data or "valid.tokens" in data or "valid.triples" in data:
+        found = model.validate(data)
+        assert not found or np.isfinite(found["loss"])
+    assert offered, f"{family} offers evaluation nothing"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_house_rules(family):
+    module = family_module(family)
+    source = Path(module.__file__).read_text(encoding="utf-8")
+    assert len(module.CITATION) > 30 and "http" in module.__doc__, "the docstring cites the paper with its address"
+    assert "print(" not in source and "open(" not in source and "torch.load" not in source and ".cuda(" not in source
+    assert (ROOT / f"tests/stages/models/test_{family}.py").is_file(), "a semantic test of its own"
+    assert any(run.family == family for run in load(ROOT / "params.yaml").runs.values()), "at least one run in params.yaml"
+
+
+BARE = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"dvc", "dvclive", "prefect", "polars", "great_expectations", "torchmetrics", "sklearn", "yaml", "pydantic", "pandas",
+                                  "rich", "jinja2", "networkx", "PIL"}:
+            raise ImportError("blocked: " + name)
+sys.meta_path.insert(0, Blocked())
+import stages.train.__main__, stages.train.loop
+from stages.runs import families, family_module
+for family in families():
+    family_module(family)
+print("bare")
+"""
+
+
+def test_models_and_training_import_on_a_bare_machine():
+    done = subprocess.run([sys.executable, "-c", BARE], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "bare", done.stderr

@@ -1,0 +1,119 @@
+"""The VAE's objective by value, and its bound against the known evidence of a linear-Gaussian model."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from stages.models.parts.gaussian import kl_to_standard, log_mean_exp, log_normal, reparameterise
+from stages.models.vae import Config, Model
+from stages.train.loop import train
+from stages.train.settings import TrainSettings
+
+META = {"shape": [2, 2, 1], "classes": 0}
+
+
+def test_kl_closed_form_by_value_and_by_monte_carlo():
+    mean, log_variance = torch.tensor([0.0, 1.0, -2.0]), torch.tensor([0.0, math.log(4.0), math.log(0.25)])
+    expected = torch.tensor([0.0, 0.5 * (1 + 4 - 1 - math.log(4)), 0.5 * (4 + 0.25 - 1 + math.log(4))])
+    assert torch.allclose(kl_to_standard(mean, log_variance), expected)
+    torch.manual_seed(0)
+    z = reparameterise(mean.expand(200000, 3), log_variance.expand(200000, 3))
+    zero = torch.zeros(1)
+    draws = torch.stack([log_normal(z[:, i : i + 1], mean[i : i + 1], log_variance[i : i + 1]) - log_normal(z[:, i : i + 1], zero, zero) for i in range(3)])
+    assert torch.allclose(draws.mean(1), expected, atol=0.03)
+
+
+def test_reparameterised_noise_has_the_moments():
+    torch.manual_seed(0)
+    z = reparameterise(torch.full((100000,), 3.0), torch.full((100000,), math.log(0.25)))
+    assert abs(z.mean() - 3) < 0.01 and abs(z.std() - 0.5) < 0.01
+
+
+def test_log_mean_exp_does_not_overflow():
+    assert log_mean_exp(torch.tensor([[1000.0, 1000.0]]), 1).item() == 1000.0
+    assert log_mean_exp(torch.tensor([[0.0, math.log(3.0)]]), 1).item() == pytest.approx(math.log(2))
+
+
+def test_gaussian_and_bernoulli_likelihood_by_value():
+    x = torch.tensor([[[[0.0, 1.0], [0.25, 0.5]]]])
+    for likelihood in ("gaussian", "bernoulli"):
+        model = Model(Config(latent=2, hidden=(3,), likelihood=likelihood), META)
+        z = torch.zeros(1, 2)
+        mean, target = model.decode(z).detach().flatten().tolist(), x.flatten().tolist()
+        if likelihood == "gaussian":
+            sigma = math.exp(model.log_sigma.item())
+            expected = sum(-0.5 * ((t - m) / sigma) ** 2 - math.log(sigma * math.sqrt(2 * math.pi)) for t, m in zip(target, mean, strict=True))
+        else:
+            expected = sum(t * math.log(m) + (1 - t) * math.log(1 - m) for t, m in zip(target, mean, strict=True))
+        assert model.log_p_x(x, z).item() == pytest.approx(float(expected), rel=1e-5)
+
+
+class Linear(Model):
+    """p(x|z) = N(a z + b, s^2) with a known evidence N(b, a^2 + s^2) a pixel, and a q that does not match the posterior."""
+
+    A, B, S = 0.8, 0.3, 0.5
+
+    def __init__(self):
+        super().__init__(Config(latent=1, hidden=(2,)), {"shape": [1, 1, 1], "classes": 0})
+
+    def posterior(self, x):
+        return 0.5 * x.flatten(1), torch.full_like(x.flatten(1), math.log(0.6))
+
+    def log_p_x(self, x, z):
+        return log_normal(x.flatten(1), self.A * z + self.B, torch.full_like(z, 2 * math.log(self.S)))
+
+    def evidence(self, x):
+        return log_normal(x.flatten(1), torch.full((1,), self.B), torch.full((1,), math.log(self.A**2 + self.S**2)))
+
+
+def test_importance_weighted_bound_rises_with_k_to_the_known_evidence():
+    model, x = Linear(), torch.tensor([0.9, -0.7]).view(2, 1, 1, 1)
+    generator, many = torch.Generator().manual_seed(0), x.repeat_interleave(20000, 0)
+    with torch.no_grad():
+        draws = {k: model.log_likelihood(many, k, generator).view(2, -1) for k in (1, 5, 50)}
+        distortion, rate = model.bound(many, generator)
+        closest = model.log_likelihood(x.repeat_interleave(20, 0), 5000, generator).view(2, -1)
+    mean, error = {k: d.mean(1) for k, d in draws.items()}, {k: d.std(1) / d.shape[1] ** 0.5 for k, d in draws.items()}
+    evidence = model.evidence(x)
+    assert (mean[1] + 4 * error[1] < mean[5]).all() and (mean[5] + 4 * error[5] < mean[50]).all() and (mean[50] < evidence).all()
+    assert ((closest.mean(1) - evidence).abs() < 4 * closest.std(1) / 20**0.5 + 1e-3).all()
+    elbo = -(distortion + rate.sum(1)).view(2, -1)
+    assert ((elbo.mean(1) - mean[1]).abs() < 4 * (error[1] + elbo.std(1) / 20000**0.5)).all()  # one importance sample is the ELBO
+
+
+def test_beta_weighs_the_rate_and_beta_one_is_the_vae_bit_for_bit():
+    batch = {"images": torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(0))}
+
+    def value(beta):
+        torch.manual_seed(0)
+        model = Model(Config(latent=2, hidden=(4,), beta=beta), META)
+        torch.manual_seed(1)
+        loss, terms = model.loss(batch, "main", 0)
+        return loss, terms
+
+    loss, terms = value(4.0)
+    assert loss.item() == pytest.approx((terms["distortion"] + 4 * terms["kl"]).item(), rel=1e-6)
+    assert value(1.0)[0].item() == (value(1.0)[1]["distortion"] + value(1.0)[1]["kl"]).item()
+
+
+def test_a_planted_line_is_found():
+    """Images on a one-dimensional curve: one active unit, and the code follows the position on it."""
+    position = np.linspace(0, 1, 256)
+    images = np.stack([position, 1 - position, position, np.full(256, 0.5)], 1).reshape(256, 2, 2, 1)
+    data = {"train.images": (255 * images).astype(np.uint8), "valid.images": (255 * images[::8]).astype(np.uint8)}
+    torch.manual_seed(0)
+    model = Model(Config(latent=3, hidden=(32,)), META)
+    train(model, data, TrainSettings(steps=800, lr=3e-3, lr_decay="cosine"), 0, torch.device("cpu"))
+    with torch.no_grad():
+        codes = model.eval().encode(torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2)).numpy()
+    best = codes[:, codes.var(0).argmax()]
+    order = np.abs(np.corrcoef(np.argsort(np.argsort(best)), np.arange(256))[0, 1])
+    assert order > 0.98 and (codes.var(0) > 0.01).sum() <= 2
+
+
+def test_log_sigma_is_not_trained_under_bernoulli():
+    assert isinstance(Model(Config(likelihood="bernoulli"), META).log_sigma, nn.Parameter)
+    assert not Model(Config(likelihood="bernoulli"), META).log_sigma.requires_grad
