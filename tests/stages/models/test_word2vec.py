@@ -185,7 +185,8 @@ def in_group(vectors, groups):
     return (groups[near.argsort(1)[:, -5:]] == groups[:, None]).mean()
 
 
-@pytest.mark.parametrize("settings", [{}, {"architecture": "cbow", "lr": 0.2}, {"draw": "pair", "bias": True, "negatives": 8}, {"window": 0}])
+@pytest.mark.parametrize("settings", [{}, {"architecture": "cbow", "lr": 0.2}, {"draw": "pair", "bias": True, "negatives": 8},
+                                      {"window": 0}])
 def test_planted_groups_are_recovered_and_the_heldout_loss_falls(settings):
     data, model = corpus(), model_of(**{"lr": 0.1, **settings})
     before = model.validate(data)["loss"]
@@ -207,7 +208,8 @@ def test_unknown_words_are_neither_trained_on_nor_noise():
 
 def test_ids_outside_the_vocabulary_are_left_out():
     data = corpus()
-    marked = {**data, "valid.tokens": np.insert(data["valid.tokens"], 6, -1), "valid.offsets": data["valid.offsets"] + (data["valid.offsets"] > 0)}
+    offsets = data["valid.offsets"]
+    marked = {**data, "valid.tokens": np.insert(data["valid.tokens"], 6, -1), "valid.offsets": offsets + (offsets > 0)}
     model = fit(model_of(), data, last=1)
     assert model.heldout_loss(marked, "valid") == model.heldout_loss(data, "valid")
 
@@ -270,7 +272,8 @@ def test_bought_together_scores_above_popular():
     pair = rng.integers(10, size=2000)
     receipts = [[2 * p, 2 * p + 1] + [20] * int(rng.integers(2)) for p in pair]
     tokens = np.concatenate(receipts).astype(np.int32)
-    data = {"train.tokens": tokens, "train.offsets": np.cumsum([0] + [len(r) for r in receipts]), "counts": np.bincount(tokens, minlength=21)}
+    offsets = np.cumsum([0] + [len(r) for r in receipts])
+    data = {"train.tokens": tokens, "train.offsets": offsets, "counts": np.bincount(tokens, minlength=21)}
     model = fit(model_of(meta={"kind": "receipts", "items": 21}, window=0, lr=0.1), data)
     scores = (model.input @ model.output.T).numpy()
     np.fill_diagonal(scores, -np.inf)
