@@ -100,11 +100,11 @@ def tiny_shakespeare(options: PassageOptions, files: Files, scratch: Path) -> Ra
 
 
 def text8(options: Text8Options, files: Files, scratch: Path) -> Raw:
-    """Runs of words; of the characters the first 90 % are train, 5 % valid, 5 % test, as is usual."""
+    """Runs of words; of the characters the first 90 % are train, 5 % valid, 5 % test, as is usual, cut at the next space."""
     text = member(files["text8.zip"], "text8").decode("ascii")
-    cuts = (0, len(text) * 90 // 100, len(text) * 95 // 100, len(text))
+    cuts = (0, text.find(" ", len(text) * 90 // 100), text.find(" ", len(text) * 95 // 100), len(text))
     rows = []
-    for split, start, stop in zip(("train", "valid", "test"), cuts, cuts[1:], strict=True):
+    for split, start, stop in zip(("train", "valid", "test"), cuts[:-1], cuts[1:], strict=True):
         words = text[start:stop].split()
         rows += [(f"{split}-{i:06d}", split, " ".join(words[i:i + options.words]), None, None) for i in range(0, len(words), options.words)]
     return _documents(rows)

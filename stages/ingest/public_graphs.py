@@ -96,7 +96,7 @@ def blogcatalog(options: NoOptions, files: Files, scratch: Path) -> Raw:
     path = files["blogcatalog.mat"]
     try:
         held = scipy.io.loadmat(path, variable_names=("network", "group"))
-    except (ValueError, TypeError, OSError, NotImplementedError, scipy.io.matlab.MatReadError) as error:
+    except (ValueError, TypeError, IndexError, OSError, NotImplementedError, scipy.io.matlab.MatReadError) as error:
         raise truncated(path, error) from None
     network, group = (scipy.sparse.csr_array(array(held, name, path, "blogcatalog")) for name in ("network", "group"))
     upper = scipy.sparse.triu(network, 0).tocoo()

@@ -69,7 +69,7 @@ def _public(entry, where, scratch):
     options = configure(options_of(function), entry.options, f"{where}.options")
     try:
         raw = function(options, files, scratch)
-    except (ValueError, IndexError) as error:  # a line that is not as the format has it
+    except (ValueError, IndexError, pl.exceptions.PolarsError) as error:  # a line that is not as the format has it
         raise InputError(f"{entry.name}: its files are not in the expected format ({first_line(error)}); fetch them again") from None
     raw.licence, raw.address, raw.sha256 = known.licence, known.address, files.sha256
     return raw, lambda error: InputError(f"{entry.name}: not readable ({first_line(error)}); fetch its files again")

@@ -36,7 +36,7 @@ for name, known in BUILTIN.items():
 def library(tmp_path):
     """A small part of the real standard library."""
     real, copy = Path(sysconfig.get_path("stdlib")), tmp_path / "library"
-    for package in ("json", "email", "logging", "pydoc_data"):
+    for package in ("json", "logging", "pydoc_data"):
         shutil.copytree(real / package, copy / package, ignore=shutil.ignore_patterns("__pycache__", "test*"))
     for module in ("argparse", "csv", "queue", "heapq", "io", "abc", "string", "textwrap", "urllib/parse"):
         (copy / module).parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,8 @@ def test_documents_of_a_table_with_published_splits(take, tmp_path):
 
 def test_pairs_without_a_header_and_with_quotes(take, tmp_path):
     (tmp_path / "pairs.tsv").write_text('"Go," he said\tبرو\nWho?\tچه کسی؟\n')
-    _, out = take("corpora", "path", tmp_path / "pairs.tsv", kind="pairs", header=False, columns={"source": "column_1", "target": "column_2"})
+    columns = {"source": "column_1", "target": "column_2"}
+    _, out = take("corpora", "path", tmp_path / "pairs.tsv", kind="pairs", header=False, columns=columns)
     assert rows(out, "pairs").select("source", "target").rows() == [('"Go," he said', "برو"), ("Who?", "چه کسی؟")]
 
 
