@@ -72,9 +72,9 @@ def docstrings(module: SourceModule) -> Iterator[tuple[str, str]]:
 
 def topics() -> list[tuple[str, str]]:
     """(name, text) of the reference manual's topics that `pydoc_data` carries, read from its source."""
-    for module in modules():
-        if module.name == "pydoc_data.topics":
-            for node in module.tree.body:
-                if isinstance(node, ast.Assign) and node.targets[0].id == "topics":
-                    return sorted(ast.literal_eval(node.value).items())
+    path = root() / "pydoc_data" / "topics.py"
+    if path.is_file():
+        for node in ast.parse(path.read_bytes()).body:
+            if isinstance(node, ast.Assign) and node.targets[0].id == "topics":
+                return sorted(ast.literal_eval(node.value).items())
     return []
