@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,15 +40,14 @@ class Graph:
     def __init__(self, root: Path = Path(".")):
         from dvc.exceptions import DvcException
         from dvc.repo import Repo
+        from dvc.repo.reproduce import plan_repro
 
         self.root = Path(root).resolve()
         with one_line(DvcException, self.root):
             self._repo = Repo(str(self.root))
             edges = self._repo.index.graph
-            found = {self._name(stage): stage for stage in self._repo.index.stages}
-            needs = {name: {self._name(upstream) for upstream in edges.successors(stage)} for name, stage in found.items()}
-            self._dvc = {name: found[name] for name in _ordered(needs)}
-            self.stages = {name: self._described(name, stage, needs[name]) for name, stage in self._dvc.items()}
+            self._dvc = {self._name(stage): stage for stage in plan_repro(edges)}  # the order of `dvc repro`
+            self.stages = {name: self._described(name, stage, map(self._name, edges.successors(stage))) for name, stage in self._dvc.items()}
 
     def _name(self, stage) -> str:
         name = getattr(stage, "name", None)
@@ -140,21 +139,27 @@ class Graph:
         return reasons
 
 
-def _ordered(needs: dict[str, set[str]]) -> Iterator[str]:
-    """Depth first in the order of dvc.yaml, so that the same project always gives the same order. DVC has refused cycles already."""
-    done: set[str] = set()
-    for first in needs:
-        stack = [(first, iter(sorted(needs[first])))]
-        while stack:
-            name, rest = stack[-1]
-            following = next((n for n in rest if n not in done), None) if name not in done else None
-            if following is not None:
-                stack.append((following, iter(sorted(needs[following]))))
-                continue
-            stack.pop()
-            if name not in done:
-                done.add(name)
-                yield name
+def lock_order(root: Path) -> list[str]:
+    """Names of the stages in dvc.lock, in the file's order; [] where there is none."""
+    from dvc.utils.serialize import load_yaml
+
+    path = Path(root) / "dvc.lock"
+    return list(load_yaml(path).get("stages") or {}) if path.is_file() else []
+
+
+def settle_lock(root: Path, before: list[str], order: Iterable[str]) -> None:
+    """Give dvc.lock the order `dvc repro` would have left: what stood there first (`before`), then new stages in running order.
+
+    Stages that end side by side enter the file in the order they end; without this a parallel run would shuffle a tracked file.
+    """
+    from dvc.utils.serialize import modify_yaml
+
+    place = {name: number for number, name in enumerate(dict.fromkeys([*before, *order]))}
+    now = lock_order(root)
+    wanted = sorted(now, key=lambda name: place.get(name, len(place)))
+    if now != wanted:
+        with modify_yaml(str(Path(root) / "dvc.lock")) as lock:
+            lock["stages"] = {name: lock["stages"][name] for name in wanted}
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pipelines import provenance, summary
-from pipelines.graph import Graph, Plan, plan, show
+from pipelines.graph import Graph, Plan, lock_order, plan, settle_lock, show
 from pipelines.processes import Outcome, Processes
 from pipelines.schedule import GOOD, Slots, devices, memory
 from pipelines.workspace import locked
@@ -81,8 +81,9 @@ def reproduce(root: Path, options: argparse.Namespace, lock: int) -> int:
         finish(root, wanted, seconds, {})
         return 0
     check_settings = module(root, "stages.params")  # while the server starts; imports torch
-    slots = Slots(options.jobs, devices()[:options.gpus], memory())
+    slots, before = Slots(options.jobs, devices()[:options.gpus], memory()), lock_order(root)
     outcomes = run(root, wanted, slots, options, lock, seconds, check_settings)
+    settle_lock(root, before, wanted.scope)
     seconds = {**seconds, **{name: round(o.seconds, 2) for name, o in outcomes.items() if o.state == "done"}}
     write_json(root / DURATIONS, dict(sorted(seconds.items())))
     finish(root, wanted, seconds, outcomes)

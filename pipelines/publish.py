@@ -1,0 +1,151 @@
+"""Copy a profile's finished metrics with what they rest on to reports/NAME/<run>.json: `python -m pipelines.publish study`.
+
+Reads the worktree in which `python -m pipelines.profile` ran, or with --rev a commit or an experiment of `dvc exp run`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipelines import profile, provenance
+from pipelines.graph import Graph, plan
+from pipelines.provenance import git
+from stages.command import command
+from stages.files import remove, write_json
+from stages.settings import InputError, choose
+
+EXAMPLES = """examples:
+  python -m pipelines.publish study                after python -m pipelines.profile study
+  python -m pipelines.publish study --rev study    after dvc exp run --temp -S +profiles=study -n study
+"""
+
+
+class Folder:
+    """Results of a profile in its worktree: they say how long each run took and on what."""
+
+    def __init__(self, root: Path, name: str):
+        self.folder = root / profile.FOLDER / name
+        if not (self.folder / "dvc.lock").is_file():
+            raise InputError(f"{self.folder}: nothing there to publish; run python -m pipelines.profile {name} first, or name a --rev")
+        self.commit = git(self.folder, "rev-parse", "HEAD")
+
+    def read(self, path: str) -> bytes | None:
+        file = self.folder / path
+        return file.read_bytes() if file.is_file() else None
+
+    def stale(self) -> set[str]:
+        """Stages that DVC would run, and what hangs on them: their results are of other code or parameters."""
+        return set(plan(Graph(self.folder)).stages)
+
+
+class Revision:
+    """Results of a profile in a commit or a DVC experiment; git and DVC keep no durations and no machine."""
+
+    def __init__(self, root: Path, rev: str):
+        self.root, self.commit = root, resolve(root, rev)
+        self._files = set(git(root, "ls-tree", "-r", "--name-only", self.commit).splitlines())
+
+    def read(self, path: str) -> bytes | None:
+        if path not in self._files:
+            return None
+        return subprocess.run(["git", "-C", str(self.root), "show", f"{self.commit}:{path}"], capture_output=True, check=True).stdout
+
+    def stale(self) -> set[str]:
+        """Stages whose recorded parameters are not those of the commit's params.yaml; DVC makes an experiment of a whole run alone."""
+        params = read(self, "params.yaml")
+        return {name for name, stage in (read(self, "dvc.lock").get("stages") or {}).items()
+                if any(at(params, key) != value for key, value in stage.get("params", {}).get("params.yaml", {}).items())}
+
+
+def read(source: Folder | Revision, path: str) -> dict:
+    """A YAML file of the source as plain data; {} where there is none."""
+    import yaml
+
+    return yaml.safe_load(source.read(path) or b"") or {}
+
+
+def resolve(root: Path, rev: str) -> str:
+    """The commit `rev` names: whatever git knows, or the name of a DVC experiment."""
+    if commit := git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}"):
+        return commit
+    listed = git(root, "for-each-ref", "--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps").splitlines()
+    experiments = {ref.rpartition("/")[2]: commit for commit, ref in (line.split(" ", 1) for line in listed)}  # the newest of a name wins
+    return experiments[choose(rev, sorted(experiments), "--rev", "commit or experiment")]
+
+
+def publish(root: Path, name: str, source: Folder | Revision) -> tuple[list[str], list[str]]:
+    """Write reports/`name`/<run>.json for every finished run and remove those of runs that are no more; (published, not finished)."""
+    params, stages, stale = read(source, "params.yaml"), read(source, "dvc.lock").get("stages") or {}, source.stale()
+    target = root / "reports" / name
+    published, unfinished = [], []
+    for run in params.get("runs") or {}:
+        path = f"reports/metrics/{run}.json"
+        content = source.read(path)
+        if content is None or f"evaluate@{run}" in stale or not recorded(content, path, stages.get(f"evaluate@{run}", {})):
+            unfinished.append(run)
+            continue
+        write_json(target / f"{run}.json", {**json.loads(content), **origin(name, run, source, params, stages)})
+        published.append(run)
+    for path in sorted(target.glob("*.json")):
+        if path.stem not in (params.get("runs") or {}):
+            remove(path)
+    return published, unfinished
+
+
+def recorded(content: bytes, path: str, stage: Mapping) -> bool:
+    """Whether DVC's record of the stage is of this very file."""
+    hashes = {out["path"]: out.get("md5") for out in stage.get("outs", ())}
+    return hashes.get(path) == hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def at(params: Mapping, key: str):
+    """The value under a dotted key; None where there is none."""
+    for part in key.split("."):
+        params = params.get(part) if isinstance(params, Mapping) else None
+    return params
+
+
+def origin(name: str, run: str, source: Folder | Revision, params: Mapping, stages: Mapping) -> dict:
+    """What the metrics of `run` rest on; None where the source does not say."""
+    entry = params["runs"][run]
+    dataset = entry.get("dataset")
+    hashes = {dep["path"]: dep.get("md5") for dep in stages[f"evaluate@{run}"].get("deps", ()) if dep["path"].startswith("data/")}
+    timing = json.loads(source.read(f"reports/timing/{run}.json") or b"{}") if isinstance(source, Folder) else {}
+    seconds = timing.get("seconds")
+    return {
+        "profile": name, "commit": source.commit, "params": {**entry, "train": {**(params.get("train") or {}), **(entry.get("train") or {})}},
+        "dataset": (params.get("datasets") or {}).get(dataset), "data": hashes,
+        "versions": provenance.versions() if timing else None, "machine": machine(timing) if timing else None,
+        "hours": seconds / 3600 if isinstance(seconds, (int, float)) else None,
+    }
+
+
+def machine(timing: Mapping) -> dict:
+    """This machine, which must be the one that trained: the timing file says so, and wins where it says more."""
+    told = {key: timing[key] for key in ("device", "processor", "machine", "peak_memory_mb", "threads") if key in timing}
+    return {**provenance.machine(), **told}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m pipelines.publish", description=__doc__.split("\n")[0], epilog=EXAMPLES,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="the profile: study or paper")
+    parser.add_argument("--rev", help="read a commit or an experiment in place of the profile's worktree")
+    options = parser.parse_args()
+    root = Path.cwd()
+    choose(options.name, profile.names(root), str(profile.PROFILES), "profile")
+    source = Revision(root, options.rev) if options.rev else Folder(root, options.name)
+    published, unfinished = publish(root, options.name, source)
+    if not published:
+        where = options.rev or source.folder
+        raise InputError(f"{where}: no finished run in it; run python -m pipelines.profile {options.name} to the end first")
+    print(f"published {len(published)} runs to reports/{options.name}" + (f"; not finished: {', '.join(unfinished)}" if unfinished else ""))
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,222 @@
+"""The command as a user runs it: `python -m pipelines.repro` on a small project, with Prefect behind it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from conftest import alive, dvc, environment, repro, sh, start_repro, steer, until
+
+pytestmark = pytest.mark.xdist_group("prefect")  # one shared server is enough
+
+
+@pytest.fixture(scope="session")
+def api(tmp_path_factory):
+    """A Prefect server for the flows of the tests that are not about the private one."""
+    home = tmp_path_factory.mktemp("prefect")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen([sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui",
+                               "--no-scheduler", "--no-late-runs", "--analytics-off"], env={**environment(), "PREFECT_HOME": str(home)},
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def up():
+        try:
+            return urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2).status == 200
+        except OSError:
+            return False
+
+    until(up, 120)
+    yield f"http://127.0.0.1:{port}/api"
+    os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+
+
+def outputs(folder):
+    """Bytes of everything the stages wrote and of dvc.lock."""
+    files = [p for top in ("data/prepared", "data/models", "reports/metrics") for p in sorted((folder / top).rglob("*")) if p.is_file()]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in [*files, folder / "reports/index.html", folder / "dvc.lock"]}
+
+
+def span(folder, stage):
+    return tuple(map(float, (folder / "spans" / stage).read_text().split()))
+
+
+def test_the_flow_leaves_what_dvc_repro_leaves_in_parallel_and_then_has_nothing_to_do(project, finished, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")  # a profile of the user's that must not matter
+    for stage in ("train-vae", "train-gan"):
+        steer(project, "slow", stage, "4")
+    flow = repro(project, "--jobs", "2")
+    assert flow.returncode == 0, flow.stderr
+    assert outputs(project) == outputs(finished)
+    (a, b), (c, d) = span(project, "train-vae"), span(project, "train-gan")
+    assert max(a, c) < min(b, d), "the two trainings did not overlap"
+    assert span(project, "evaluate-vae")[0] >= b
+    lines = flow.stdout.splitlines()
+    assert lines[0] == "9 of 9 stages to run, 2 at a time"
+    assert any(line.split()[:4] == ["vae", "digits", "auc", "0.9005"] and "spectral 0.5" in line for line in lines), flow.stdout
+    assert lines[-2:] == [f"report: {project}/reports/index.html", f"provenance: {project}/reports/provenance.html"]
+    assert "working on train-vae" in (project / "data/.logs/train@vae.log").read_text()
+
+    database = sqlite3.connect(project / "data/.prefect/prefect.db")
+    assert dict(database.execute("select name, state_type from task_run")) == dict.fromkeys(
+        [f"{g}@{r}" for g in ("train", "evaluate") for r in ("emb", "vae", "gan")] + ["prepare@shop", "prepare@digits", "report"], "COMPLETED")
+    messages = {text for (text,) in database.execute("select message from log")}
+    assert "working on train-vae" in messages
+    assert any("spectral" in str(data) for (data,) in database.execute("select data from artifact where key = 'metrics'"))
+    database.close()
+    assert not (tmp_path / "home").exists() or not list((tmp_path / "home").rglob("*prefect*"))
+
+    before = (project / "dvc.lock").read_bytes()
+    again = sh(project, sys.executable, "-X", "importtime", "-m", "pipelines.repro")
+    assert again.returncode == 0 and again.stdout.splitlines()[0] == "nothing to do: 9 stages are up to date"
+    assert "| dvc.repo" in again.stderr and not [name for name in ("prefect", "torch", "rich") if f" {name}\n" in again.stderr]
+    assert "spectral 0.5" in again.stdout and (project / "dvc.lock").read_bytes() == before
+    assert dvc(project, "status").stdout.strip() == "Data and pipelines are up to date."
+
+
+def test_one_failure_leaves_the_rest_done_and_is_told_with_its_own_line(done, api):
+    for key, value in (("d: 3", "d: 33"), ("d: 4", "d: 44")):
+        (done / "params.yaml").write_text((done / "params.yaml").read_text().replace(key, value))
+    steer(done, "fail", "train-vae")
+    old = (done / "reports/metrics/gan.json").read_bytes()
+    flow = repro(done, "--api", api)
+    assert flow.returncode == 1
+    said = [line for line in flow.stderr.splitlines() if line]
+    assert said[:2] == ["FAILED train@vae: error: train-vae cannot go on", "    some detail"]
+    assert "not run, for want of what failed: evaluate@vae, report" in said
+    assert said[-1] == "1 failed, 2 not run, 2 done; full output in data/.logs/"
+    assert (done / "reports/metrics/gan.json").read_bytes() != old
+    page = (done / "reports/provenance.html").read_text()
+    assert "train-vae cannot go on" in page and "Not everything ran" in page
+    assert dvc(done, "status", "evaluate@gan").stdout.strip() == "Data and pipelines are up to date."
+
+
+def test_retries_try_again(done, api):
+    fail = steer(done, "fail", "report-all")
+    slow = steer(done, "slow", "report-all", "0.5")
+    flow = start_repro(done, "--api", api, "--retries", "2", "--force", "report")
+    log = done / "data/.logs/report.log"
+    until(lambda: log.is_file() and "cannot go on" in log.read_text())
+    fail.unlink()
+    slow.unlink()
+    output, _ = flow.communicate(timeout=60)
+    assert flow.returncode == 0, output
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_flow_that_is_ended_leaves_no_orphan_and_the_next_one_finishes(done, finished, api, ended, number):
+    """kill -9, Ctrl-C and SIGTERM in the middle of a stage that has a child of its own."""
+    steer(done, "child", "train-vae")
+    slow = steer(done, "slow", "train-vae", "120")
+    flow = start_repro(done, "--api", api, "--force", "train@vae")
+    ended(flow)
+    pid = int(until(lambda: (done / "child/train-vae.pid").is_file() and (done / "child/train-vae.pid").read_text()))
+    until(lambda: "working on" in (done / "data/.logs/train@vae.log").read_text())
+    flow.send_signal(number)
+    output, _ = flow.communicate(timeout=30)
+    if number != signal.SIGKILL:
+        assert (flow.returncode, output.splitlines()[-1]) == (130, "error: interrupted; run again to go on where it stopped")
+        assert not alive(pid)
+    slow.unlink()
+    (done / "child/train-vae").unlink()
+    again = repro(done, "--api", api)  # at once: it waits until the warden has ended the stages of the last one
+    assert again.returncode == 0, again.stderr
+    assert not alive(pid)
+    assert outputs(done) == outputs(finished)
+
+
+@pytest.fixture
+def held(done):
+    """The workspace's lock, held by this process as a flow holds it."""
+    path = done / "data/.prefect/lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(json.dumps({"pid": os.getpid(), "since": "2026-01-02 03:04:05"}))
+        file.flush()
+        yield file
+
+
+def test_a_second_flow_is_refused_and_told_who_runs(done, held):
+    second = repro(done)
+    assert second.returncode == 2
+    assert second.stderr.strip() == (f"error: another flow runs in this workspace: pid {os.getpid()}, since 2026-01-02 03:04:05; "
+                                     "wait for it, end it, or use --wait")
+    assert repro(done, "--dry").returncode == 0  # looking is free
+
+
+def test_wait_waits(done, held):
+    second = start_repro(done, "--wait")
+    time.sleep(1.5)
+    assert second.poll() is None
+    fcntl.flock(held, fcntl.LOCK_UN)
+    output, _ = second.communicate(timeout=30)
+    assert second.returncode == 0
+    assert output.splitlines()[:2] == [f"waiting for the flow that runs in this workspace: pid {os.getpid()}, since 2026-01-02 03:04:05",
+                                       "nothing to do: 9 stages are up to date"]
+
+
+def states(folder, code):
+    """Give the project a `stages.ingest.states` of its own before the real one; the rest of the packages stays the real one."""
+    for package in ("stages", "stages/ingest"):
+        (folder / package).mkdir(exist_ok=True)
+        (folder / package / "__init__.py").write_text("from pkgutil import extend_path\n__path__ = extend_path(__path__, __name__)\n")
+    (folder / "stages/ingest/states.py").write_text(code)
+
+
+@pytest.mark.parametrize(("arguments", "line"), [
+    (["train@vea"], "unknown target 'train@vea'; allowed: a stage, an output's path, or one of prepare, train, evaluate, report "
+                    "(did you mean 'train@vae'?)"),
+    (["--api", "http://127.0.0.1:1/api", "--force"], "--api http://127.0.0.1:1/api: no Prefect server answers there"),
+])
+def test_wrong_use_is_one_line_before_any_work(done, arguments, line):
+    states(done, "open('looked', 'w')")
+    before = outputs(done)
+    wrong = repro(done, *arguments)
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith(f"error: {line}") and len(wrong.stderr.strip().splitlines()) == 1
+    assert outputs(done) == before
+    assert (done / "looked").exists() == ("--api" in arguments)
+
+
+def test_wrong_numbers_and_a_wrong_folder(done, tmp_path):
+    assert "argument --jobs: 0 is out of range; allowed: at least 1" in repro(done, "--jobs", "0").stderr
+    nowhere = repro(tmp_path)
+    assert nowhere.returncode == 2 and "no dvc.yaml here; run from the project's root" in nowhere.stderr
+
+
+def test_the_states_of_the_sources_are_brought_up_to_date_first(done):
+    states(done, "import json; json.dump({'shop': 2}, open('data/sources.json', 'w'))")
+    text = (done / "dvc.yaml").read_text().replace('params: [split, "datasets.${key}.options"]',
+                                                   'params: [split, "datasets.${key}.options", {data/sources.json: [shop]}]')
+    (done / "dvc.yaml").write_text(text)
+    dry = repro(done, "--dry")
+    assert "prepare@shop: data/sources.json new" in dry.stdout, dry.stdout + dry.stderr
+    states(done, "import sys; sys.exit('error: a.csv: no such file')")
+    wrong = repro(done)
+    assert (wrong.returncode, wrong.stderr) == (1, "error: a.csv: no such file\n")
+
+
+def test_dry_names_what_would_run_and_why_and_runs_nothing(done):
+    (done / "params.yaml").write_text((done / "params.yaml").read_text().replace("k: 1", "k: 2"))
+    before = outputs(done)
+    dry = repro(done, "--dry")
+    assert dry.stdout.splitlines() == ["evaluate@gan: params.yaml: runs.gan.evaluate modified", "report: hangs on a stage above", "2 of 9 stages to run"]
+    assert outputs(done) == before
+
+
+def test_help_has_examples(done):
+    text = repro(done, "--help").stdout
+    assert "examples:" in text and "--dry" in text

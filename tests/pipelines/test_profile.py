@@ -1,0 +1,102 @@
+"""Profiles beside the workspace, and publishing what they found."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from conftest import dvc, sh, steer
+from test_flow import api  # noqa: F401
+
+from pipelines.graph import Graph
+
+STUDY = """\
+# @package _global_
+runs:
+  vae: {model: {d: 30}}
+  more: {dataset: digits, model: {d: 9}, evaluate: {}}
+"""
+
+pytestmark = pytest.mark.xdist_group("prefect")
+
+
+@pytest.fixture
+def studied(done):
+    """The finished project with a committed study profile."""
+    for key, value in (("hydra.enabled", "true"), ("hydra.config_dir", "."), ("hydra.config_name", "params")):
+        dvc(done, "config", key, value)
+    (done / "profiles").mkdir()
+    (done / "profiles/study.yaml").write_text(STUDY)
+    sh(done, "git", "add", "-A")
+    sh(done, "git", "commit", "-q", "-m", "study")
+    return done
+
+
+def module(folder, name, *arguments):
+    return sh(folder, sys.executable, "-m", f"pipelines.{name}", *arguments)
+
+
+def workspace(folder):
+    """Everything of the workspace that the user sees."""
+    status = sh(folder, "git", "status", "--porcelain").stdout
+    return status, {str(p): p.read_bytes() for p in sorted(folder.rglob("*"))
+                    if p.is_file() and p.relative_to(folder).parts[0] not in (".git", ".dvc") and ".profiles" not in p.parts}
+
+
+def test_a_profile_runs_beside_the_workspace_and_is_published(studied, api):  # noqa: F811
+    before = workspace(studied)
+    wrong = module(studied, "publish", "study")
+    assert wrong.returncode == 2 and "nothing there to publish; run python -m pipelines.profile study first" in wrong.stderr
+    dry = module(studied, "profile", "study", "--dry")
+    assert {line.partition(":")[0] for line in dry.stdout.splitlines()[:-1]} >= {"train@vae", "train@more", "evaluate@vae", "report"}, dry.stderr
+    steer(studied / "data/.profiles/study", "fail", "train-more")
+    first = module(studied, "profile", "study", "--api", api)
+    assert first.returncode == 1 and "FAILED train@more" in first.stderr
+    half = module(studied, "publish", "study")
+    assert half.stdout.strip() == "published 3 runs to reports/study; not finished: more"
+    (studied / "data/.profiles/study/fail/train-more").unlink()
+    again = module(studied, "profile", "study", "--api", api)
+    assert again.returncode == 0 and again.stdout.startswith("3 of 11 stages to run")
+    assert len(Graph(studied).stages) == 9 and module(studied, "graph").stdout.endswith("0 of 9 stages to run\n")
+    assert workspace(studied)[1] == {**before[1], **{str(p): p.read_bytes() for p in (studied / "reports/study").iterdir()}}
+
+    steer(studied, "reports/study", "gone.json", "{}")
+    assert module(studied, "publish", "study").stdout.strip() == "published 4 runs to reports/study"
+    entry = json.loads((studied / "reports/study/vae.json").read_text())
+    metrics = json.loads((studied / "data/.profiles/study/reports/metrics/vae.json").read_text())
+    assert entry["auc"]["mean"] == pytest.approx(metrics["auc"]["mean"], rel=1e-5)
+    assert metrics != json.loads((studied / "reports/metrics/vae.json").read_text())
+    assert entry["params"]["model"] == {"d": 30} and entry["params"]["train"] == {"lr": 1, "threads": 1}
+    assert entry["commit"] == sh(studied, "git", "rev-parse", "HEAD").stdout.strip()
+    assert set(entry["data"]) == {"data/models/vae"} and entry["dataset"]["domain"] == "images"
+    assert not (studied / "reports/study/gone.json").exists()
+
+    # the profile changes and is committed: what it published before is no longer finished
+    (studied / "profiles/study.yaml").write_text(STUDY.replace("30", "31"))
+    sh(studied, "git", "commit", "-q", "-am", "other study")
+    module(studied, "profile", "study", "--dry")
+    assert "not finished: vae" in module(studied, "publish", "study").stdout
+
+
+def test_dvc_exp_run_with_temp_leaves_the_workspace_and_is_published_by_name(studied):
+    before = workspace(studied)
+    dvc(studied, "exp", "run", "--temp", "-S", "+profiles=study", "-n", "mine")
+    assert workspace(studied) == before
+    told = module(studied, "publish", "study", "--rev", "mine")
+    assert told.stdout.strip() == "published 4 runs to reports/study", told.stderr
+    entry = json.loads((studied / "reports/study/more.json").read_text())
+    assert entry["params"]["model"] == {"d": 9} and entry["hours"] is None and entry["machine"] is None
+    wrong = module(studied, "publish", "study", "--rev", "mien")
+    assert wrong.returncode == 2 and "unknown commit or experiment 'mien'; allowed: mine (did you mean 'mine'?)" in wrong.stderr
+
+
+def test_wrong_profiles_are_one_line(studied):
+    unknown = module(studied, "profile", "stduy")
+    assert unknown.returncode == 2 and unknown.stderr == "error: profiles: unknown profile 'stduy'; allowed: study (did you mean 'study'?)\n"
+    (studied / "profiles/new.yaml").write_text(STUDY)
+    assert "profiles/new.yaml: not in git" in module(studied, "profile", "new").stderr
+    (studied / "profiles/study.yaml").write_text("# @package _global_\ndefaults: [nowhere]\n")
+    sh(studied, "git", "commit", "-q", "-am", "broken")
+    broken = module(studied, "profile", "study")
+    assert broken.returncode == 2 and broken.stderr.startswith("error: profiles/study.yaml: cannot be laid over params.yaml: ")
