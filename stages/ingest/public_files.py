@@ -91,7 +91,7 @@ PUBLIC: dict[str, Public] = {
               "311df7930f842a02979eaa7a802484a6afe62303c07f915f1e6edbc30cbe05e8"),
          File("entity2wikidata.json.gz", None, "31ef9cba395a98e96b9d5a6241c52ed6cd31166ece760e9378d1208d732f6346", optional=True))),
     "fb15k": Public("graphs", "public_graphs", "fb15k", "CC BY 2.5", "https://everest.hds.utc.fr",
-                    _plain("https://everest.hds.utc.fr/lib/exe", ("fb15k.tgz", None))),
+                    (File("fb15k.tgz", "https://everest.hds.utc.fr/lib/exe/fetch.php?media=en:fb15k.tgz"),)),
     "countries": Public(
         "graphs", "public_graphs", "countries", "ODbL", "https://github.com/mledoze/countries",
         tuple(File(f"countries_{task}/{part}.txt", None, total)
@@ -139,7 +139,7 @@ PUBLIC: dict[str, Public] = {
                      _plain("https://raw.githubusercontent.com/castorini/data/master/WikiQA",
                             *((f"{part}/{n}", None) for part in ("train", "dev", "test") for n in _QA_PARTS))),
     "trec_qa": Public("corpora", "public_corpora", "trec_qa", "NIST TREC, research use", "https://github.com/castorini/data",
-                      _plain("https://raw.githubusercontent.com/castorini/data/master/TrecQA",
+                      _plain(None,  # written by the parse.py beside them there
                              *((f"{part}/{n}", None) for part in ("train-all", "raw-dev", "raw-test") for n in _QA_PARTS))),
     # images
     "mnist": Public("images", "public_images", "mnist", "CC BY-SA 3.0", "http://yann.lecun.com/exdb/mnist", _idx(
