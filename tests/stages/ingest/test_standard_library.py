@@ -30,7 +30,7 @@ FILES = {
             def eat(self, what):
                 super().eat(what)
                 if not what: raise food.Hungry(what)
-            def helper(self):
+            def serve(self):
                 def inner(): return food.Dish()
                 return inner
         """,
@@ -102,7 +102,7 @@ def test_relations_of_the_knowledge_graph(library):
         ("zoo.food", "defines_class", "zoo.food.Hungry"), ("zoo.food", "defines_class", "zoo.food.Dish"),
         ("zoo.animals.Cat", "inherits", "zoo.animals.Animal"), ("zoo.food.Hungry", "inherits", "builtins.ValueError"),
         ("zoo.animals.Animal", "has_method_named", "eat()"), ("zoo.animals.Animal", "has_method_named", "chew()"),
-        ("zoo.animals.Cat", "has_method_named", "eat()"), ("zoo.animals.Cat", "has_method_named", "helper()"),
+        ("zoo.animals.Cat", "has_method_named", "eat()"), ("zoo.animals.Cat", "has_method_named", "serve()"),
         ("zoo.animals.Animal", "takes_argument_named", "what="), ("zoo.animals.Cat", "takes_argument_named", "what="),
         ("zoo.food", "takes_argument_named", "what="),
         ("zoo.animals.Animal", "calls", "zoo.food"), ("zoo.animals.Animal", "calls_builtin", "builtins.len"),
