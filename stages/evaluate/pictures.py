@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-PALETTE = np.array([(68, 119, 170), (238, 102, 119), (34, 136, 51), (204, 187, 68), (102, 204, 238), (170, 51, 119), (187, 187, 187),
-                    (204, 102, 0), (0, 68, 136), (85, 85, 85)], np.uint8)  # Paul Tol's bright scheme, extended; told apart by most eyes
+PALETTE = np.array([(68, 119, 170), (238, 102, 119), (34, 136, 51), (204, 187, 68), (102, 204, 238), (170, 51, 119), (153, 85, 17),
+                    (204, 102, 0), (0, 68, 136), (40, 40, 40)], np.uint8)  # after Paul Tol; grey is for no label
 BORDER = 235
 
 
@@ -71,5 +71,5 @@ def save(picture: np.ndarray, path: Path) -> None:
 
 def legend(names: list[str]) -> str:
     """The colours of a map in words, for its alternative text: names beyond the tenth share a colour."""
-    spoken = ("blue", "red", "green", "yellow", "cyan", "purple", "light grey", "orange", "navy", "dark grey")
+    spoken = ("blue", "red", "green", "yellow", "cyan", "purple", "brown", "orange", "navy", "black")
     return ", ".join(f"{name} {spoken[i % 10]}" for i, name in enumerate(names))

@@ -118,8 +118,9 @@ def test_importance_bounds_tighten_towards_the_known_log_likelihood(monkeypatch)
     model = LinearGaussian()
     one, ten, many = (float(generative.importance_bound(model, x, k, seed=0).mean()) for k in (1, 10, 2000))
     assert one > ten > many and many == pytest.approx(float(exact), abs=0.01)
+    whole = generative.importance_bound(model, x[:10], 2000, seed=1)
     monkeypatch.setattr(generative, "DRAWS", 64)  # forces pieces of rows and of draws
-    assert float(generative.importance_bound(model, x, 2000, seed=1).mean()) == pytest.approx(float(exact), abs=0.01)
+    torch.testing.assert_close(generative.importance_bound(model, x[:10], 2000, seed=1), whole, atol=0.15, rtol=0)
 
 
 def test_pieces_of_draws_join_to_the_bound_of_all(monkeypatch):
