@@ -51,12 +51,16 @@ def feature_net(folder: Path | None, meta: dict):
 
 
 def summarised(values: list[dict[str, float]]) -> dict[str, dict]:
-    """{metric: {mean, sd, n}} over seeds; sd with n - 1, and 0 for one seed. A metric that some seed lacks is averaged over the others."""
+    """{metric: {mean, sd, n}} over seeds; sd with n - 1, and 0 for one seed. A metric that some seed lacks is averaged over the others.
+
+    Raises ValueError for a value that is no finite number.
+    """
     found = {}
     for name in dict.fromkeys(k for v in values for k in v):
-        numbers = np.array([v[name] for v in values if name in v and np.isfinite(v[name])])
-        if len(numbers):
-            found[name] = {"mean": numbers.mean(), "sd": numbers.std(ddof=1) if len(numbers) > 1 else 0.0, "n": len(numbers)}
+        numbers = np.array([v[name] for v in values if name in v])
+        if not np.isfinite(numbers).all():
+            raise ValueError(f"{name} is {numbers[~np.isfinite(numbers)][0]}")
+        found[name] = {"mean": numbers.mean(), "sd": numbers.std(ddof=1) if len(numbers) > 1 else 0.0, "n": len(numbers)}
     return found
 
 
@@ -77,6 +81,7 @@ def evaluate(name: str, folder: Path, data: Prepared, features: Path | None, set
         model = load_run(folder, seed, data.meta)
         try:
             values.append(evaluation.measure(model))
+            summarised(values[-1:])
         except ValueError as error:
             raise InputError(f"run {name}, seed {seed}: {error}; train again with a smaller lr, or choose other data") from None
         if seed == run["seeds"][0]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-ROWS = 1024  # rows of a distance matrix held at once
+ROWS = 256  # rows of a distance matrix held at once
 
 
 def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:

@@ -81,7 +81,7 @@ def trial(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarr
 def measure(score: Callable[[np.ndarray], np.ndarray], task: Trial) -> tuple[dict[str, float], list[list]]:
     """(metrics, table by bucket). `score` takes query ids [B] and gives [B, items], higher is better.
 
-    Rows of the table: pairs in train, target, pairs, hit_rate_10, ndcg_10, mrr. Buckets without pairs give NaN metrics.
+    Rows of the table: pairs in train, target, pairs, hit_rate_10, ndcg_10, mrr. Buckets without pairs have no metric.
     """
     ranks, unseen_ranks, seen, recommended = [], [], [], []
     for start in range(0, len(task.pairs), ROWS):
@@ -110,7 +110,7 @@ def measure(score: Callable[[np.ndarray], np.ndarray], task: Trial) -> tuple[dic
         metrics[f"ndcg_10_unseen{suffix}"] = values["ndcg_10"]
         table.append(["0, among never seen together", suffix[1:] or "any", int(part.sum()), *values.values()])
     metrics["hit_rate_10_unseen"] = ranking.hit_rate(unseen_ranks[seen == 0], 10)
-    return metrics, table
+    return {name: value for name, value in metrics.items() if value == value}, table
 
 
 def _summary(ranks):

@@ -8,6 +8,7 @@ from stages.evaluate import nodes, pictures
 from stages.evaluate.kinds.base import Kind, array, need, neighbour_table, spread_choice
 from stages.evaluate.probes import principal_codes
 from stages.evaluate.ranking import auc
+from stages.settings import InputError
 
 
 class Evaluation(Kind):
@@ -18,9 +19,12 @@ class Evaluation(Kind):
         self.labelled = self.classes >= 2 and (self.labels >= 0).sum() >= 20
         self.edges = [np.array(self.data[f"heldout.{n}"], np.int64) for n in ("edges", "non_edges")] if "heldout.edges" in self.data else []
         self.linked = len(self.edges) == 2 and min(map(len, self.edges)) > 0
+        if not self.labelled and not self.linked:
+            raise InputError(f"{self.data.folder}: neither 20 nodes labelled in 2 classes nor held-out edges: nothing to measure; "
+                             "set prepare.heldout, e.g. to 0.1")
 
     def headline(self, metrics):
-        return next((m for m in ("macro_f1_50", "auc") if m in metrics), next(iter(metrics)))
+        return "macro_f1_50" if "macro_f1_50" in metrics else "auc"
 
     def classified(self, classify):
         if not self.labelled:

@@ -240,7 +240,7 @@ def test_points_are_held_against_their_modes(tmp_path):
 
 
 def test_mean_and_deviation_over_seeds():
-    found = stage.summarised([{"a": 1.0, "b": 5.0}, {"a": 3.0}, {"a": 5.0, "b": float("nan")}])
+    found = stage.summarised([{"a": 1.0, "b": 5.0}, {"a": 3.0}, {"a": 5.0}])
     assert found == {"a": {"mean": 3.0, "sd": 2.0, "n": 3}, "b": {"mean": 5.0, "sd": 0.0, "n": 1}}
 
 
@@ -276,6 +276,24 @@ def test_not_a_number_is_refused_not_ranked_first(tmp_path, monkeypatch, capsys)
     data = sequences(tmp_path / "shop", "receipts")
     run = write_run(tmp_path / "m" / "p", "word2vec", data, change=lambda model: model.input[3].fill_(float("nan")))
     assert "run p, seed 0: scores hold NaN" in refused(capsys, tmp_path, monkeypatch, run, data)
+
+
+@pytest.mark.parametrize("family", ["vae", "gan"])
+def test_weights_that_are_no_numbers_leave_no_metrics(family, tmp_path, monkeypatch, capsys):
+    data = digits(tmp_path / "digits")
+    run = write_run(tmp_path / "m" / "mine", family, data, change=lambda model: [p.fill_(float("nan")) for p in model.parameters()])
+    assert "run mine, seed 0: " in (line := refused(capsys, tmp_path, monkeypatch, run, data)) and "nan" in line.lower()
+
+
+def test_a_graph_without_labels_and_held_out_edges_says_what_to_set(tmp_path, monkeypatch, capsys):
+    data = network(tmp_path / "graph")
+    np.save(data / "labels.npy", np.full(60, -1, np.int32))
+    run = write_run(tmp_path / "m" / "walks", "random_walk", data)
+    metrics, _ = results(call(tmp_path, monkeypatch, run, data, reports="linked"), "walks")
+    assert metrics["headline"] == "auc" and "macro_f1_50" not in metrics
+    (data / "heldout.edges.npy").unlink()
+    capsys.readouterr()
+    assert "set prepare.heldout" in refused(capsys, tmp_path, monkeypatch, run, data)
 
 
 def test_a_kind_nobody_measures_names_those_that_are(tmp_path, monkeypatch, capsys):
