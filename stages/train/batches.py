@@ -17,6 +17,14 @@ def derived_seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
 
 
+def seed_noise(device: torch.device, *parts: int) -> None:
+    """Seed torch's own stream of the device. (`torch.manual_seed` formats a stack trace per call where no GPU is initialised.)"""
+    seed = derived_seed(*parts)
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
 class Batches:
     """Rows of the train split, drawn without replacement epoch by epoch.
 

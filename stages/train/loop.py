@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stages.models.base import KernelModel, Model, Phase
 from stages.settings import InputError
-from stages.train.batches import Batches, derived_seed
+from stages.train.batches import Batches, seed_noise
 from stages.train.checkpoints import State, Store
 from stages.train.progress import Progress
 from stages.train.settings import TrainSettings
@@ -105,7 +105,7 @@ def train(model: Model, data: Mapping[str, np.ndarray], settings: TrainSettings,
         curve.add(terms)
         look = settings.validate_every and (step % settings.validate_every == 0 or step == total)
         if look or step % (1 if kernel else settings.log_every) == 0 or step == total:
-            found = _look(model, data, seed) if look else {}
+            found = _look(model, data, seed, device) if look else {}
             shown = curve.row(step, {f"valid_{k}": v for k, v in found.items()})
             if look and settings.patience:
                 best.see(found, step, model, settings.patience)
@@ -128,9 +128,9 @@ def _weights(model: Model) -> dict[str, Tensor]:
     return {k: t.detach().to("cpu").clone() for k, t in model.state_dict().items()}
 
 
-def _look(model: Model, data, seed: int) -> dict[str, float]:
+def _look(model: Model, data, seed: int, device: torch.device) -> dict[str, float]:
     model.eval()
-    torch.manual_seed(derived_seed(seed, VALIDATION))
+    seed_noise(device, seed, VALIDATION)
     with torch.no_grad():
         found = model.validate(data)
     model.train()
@@ -205,7 +205,7 @@ class _Steps:
 
     def run(self, step: int) -> tuple[int, dict[str, float]]:
         s, model, terms, draw = self.settings, self.model, {}, step * self.draws
-        torch.manual_seed(derived_seed(self.seed, step))
+        seed_noise(self.device, self.seed, step)
         for phase in model.phases:
             if step % phase.every or step < phase.start or (phase.stop is not None and step >= phase.stop):
                 continue
