@@ -79,7 +79,7 @@ class Model(KernelModel):
             examples, loss = examples + pairs, loss + mean / len(pieces)
         return examples, {"loss": loss}
 
-    def noise(self, data: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def noise(self, data: Mapping[str, np.ndarray]) -> np.ndarray:
         """Alias table of degree^exponent; isolated nodes are never noise."""
         rows = np.repeat(np.arange(len(data["indptr"]) - 1), np.diff(data["indptr"]))
         degrees = np.bincount(rows, weights=data["weights"], minlength=len(data["indptr"]) - 1)

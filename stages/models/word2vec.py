@@ -99,7 +99,7 @@ class Model(KernelModel):
         c = self.config
         return {"window": c.window, "shrink": c.shrink, "k": c.negatives, "cbow": c.architecture == "cbow"}
 
-    def noise(self, data: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def noise(self, data: Mapping[str, np.ndarray]) -> np.ndarray:
         """Alias table of the noise distribution; `<unk>` is never noise."""
         counts = np.array(data["counts"])
         if self.has_unknown:

@@ -56,15 +56,15 @@ def uniform(state):
 
 
 @njit(nogil=True, cache=True)
-def draw(state, threshold, alias):
+def draw(state, table):
     """A category drawn from the alias table."""
     z = bits(state)
-    i = np.int64(((z >> S32) * np.uint64(len(alias))) >> S32)
-    return i if (z & LOW) < threshold[i] else np.int64(alias[i])
+    i = ((z >> S32) * np.uint64(len(table))) >> S32
+    return np.int64(i) if np.uint32(z & LOW) < table[i, 0] else np.int64(table[i, 1])
 
 
 @njit(nogil=True, cache=True)
-def _vose(scaled, threshold, alias):
+def _vose(scaled, table):
     n = len(scaled)
     small, large = np.empty(n, np.int64), np.empty(n, np.int64)
     n_small = n_large = 0
@@ -78,31 +78,26 @@ def _vose(scaled, threshold, alias):
     while n_small and n_large:
         n_small -= 1
         i, j = small[n_small], large[n_large - 1]
-        threshold[i] = np.uint64(scaled[i] * 4294967296.0)
-        alias[i] = j
+        table[i, 0] = np.uint32(scaled[i] * 4294967296.0)
+        table[i, 1] = j
         scaled[j] -= 1.0 - scaled[i]
         if scaled[j] < 1.0:
             n_large -= 1
             small[n_small] = j
             n_small += 1
-    if not n_large:  # rounding left only "small" ones: their own probability is 1, unless they had none to begin with
-        return
 
 
-def alias_table(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Alias table (threshold uint64 [n] in units of 2^-32, alias int32 [n]) of non-negative weights, at least one of them positive."""
+def alias_table(weights: np.ndarray) -> np.ndarray:
+    """Alias table uint32 [n, 2] (share of the row that is its own, in units of 2^-32; whose the rest is) of weights >= 0, one of them > 0."""
     weights = np.asarray(weights, np.float64)
     if not len(weights) or weights.min() < 0 or not np.isfinite(weights).all() or weights.sum() <= 0:
         raise ValueError("alias_table: expected finite weights of at least 0, one of them positive")
-    threshold = np.full(len(weights), 1 << 32, np.uint64)
-    alias = np.arange(len(weights), dtype=np.int32)
-    # an outcome of weight zero must never be drawn: only the positive ones get columns of their own
-    _vose(weights * (len(weights) / weights.sum()), threshold, alias)
-    heaviest = int(weights.argmax())
-    stray = (weights == 0) & (alias == np.arange(len(weights)))
-    threshold[weights == 0] = 0
-    alias[stray] = heaviest
-    return threshold, alias
+    own = np.arange(len(weights), dtype=np.uint32)
+    table = np.stack([np.zeros_like(own), own], 1)  # whoever keeps its whole row is its own alias
+    _vose(weights * (len(weights) / weights.sum()), table)
+    stray = (weights == 0) & (table[:, 1] == own)  # rounding left it over; what has no weight must never be drawn
+    table[stray, 1] = weights.argmax()
+    return table
 
 
 def noise_weights(counts: np.ndarray, exponent: float) -> np.ndarray:

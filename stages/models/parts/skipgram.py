@@ -7,8 +7,8 @@ authors' code; one drawn twice counts twice.
 
 What makes it fast: the rows of a window are copied to one local block, six output rows are held against one or two input rows in a single
 pass (two inputs: one gradient step on the sum of both losses), and every width is known to the compiler. The length of a tuple is part
-of its type, so `lanes`, a tuple of width / 8 entries, carries the width. A block holds ten rows of `width` floats: input 0, its step,
-input 1, its step, six output rows; more negatives take more blocks, the last one padded by rows of rate zero. With an output bias, column
+of its type, so `lanes`, a tuple of width / 8 entries, carries the width. A block is ten rows of `width` floats: input 0, its step, input
+1, its step, six output rows; more negatives take more blocks, the last one padded by rows of rate zero. With an output bias, column
 `dimension` of an input is 1 and that of an output row is its bias.
 """
 
@@ -136,12 +136,12 @@ def step_two(blocks, rate, scores, lanes):
 
 
 @njit(nogil=True, cache=True)
-def pick_rows(state, threshold, alias, target, k, rows, times):
+def pick_rows(state, noise, target, k, rows, times):
     """Target and k noise draws as distinct rows, and how often each was drawn; draws equal to the target are dropped. Returns how many."""
     rows[0], times[0] = target, ONE
     used = 1
     for _ in range(k):
-        row = draw(state, threshold, alias)
+        row = draw(state, noise)
         place = 0
         while place < used and rows[place] != row:
             place += 1
@@ -154,28 +154,26 @@ def pick_rows(state, threshold, alias, target, k, rows, times):
 
 
 @njit(fastmath=FAST, nogil=True, cache=True)
-def load_rows(blocks, outputs, bias, rows, times, used, lr, rate, lanes):
-    width, dimension = 8 * len(lanes), outputs.shape[1]
+def load_rows(blocks, outputs, rows, times, used, lr, rate, lanes):
+    """Copy the rows of a window into the blocks."""
+    width = 8 * len(lanes)
     for j in range(used):
         rate[j] = lr * times[j]
-        block, start, row = blocks[j // GROUP], (4 + j % GROUP) * width, rows[j]
-        for i in range(dimension):
-            block[start + i] = outputs[row, i]
-        if len(bias):
-            block[start + dimension] = bias[row]
+        n, start, row = j // GROUP, (4 + j % GROUP) * width, rows[j]
+        for i in range(width):
+            blocks[n, start + i] = outputs[row, i]
     for j in range(used, len(rate)):
         rate[j] = 0  # whatever the padding rows hold is finite and gets no step
 
 
 @njit(fastmath=FAST, nogil=True, cache=True)
-def store_rows(blocks, outputs, bias, rows, used, lanes):
-    width, dimension = 8 * len(lanes), outputs.shape[1]
+def store_rows(blocks, outputs, rows, used, lanes):
+    """Copy them back."""
+    width = 8 * len(lanes)
     for j in range(used):
-        block, start, row = blocks[j // GROUP], (4 + j % GROUP) * width, rows[j]
-        for i in range(dimension):
-            outputs[row, i] = block[start + i]
-        if len(bias):
-            bias[row] = block[start + dimension]
+        n, start, row = j // GROUP, (4 + j % GROUP) * width, rows[j]
+        for i in range(width):
+            outputs[row, i] = blocks[n, start + i]
 
 
 @njit(nogil=True, cache=True)
@@ -200,50 +198,45 @@ def keep_tokens(state, tokens, first, last, keep, kept):
 
 
 @njit(fastmath=FAST, nogil=True, cache=True)
-def load_input(blocks, slot, row, inputs, lanes):
-    """Put an input row into slot 0 or 1 of every block."""
-    start = 2 * slot * 8 * len(lanes)
+def load_input(blocks, slot, inputs, row, ones, lanes):
+    """Put an input row into slot 0 or 1 of every block; column `ones` (-1: none) meets the output bias."""
+    width = 8 * len(lanes)
+    start = 2 * slot * width
     for n in range(len(blocks)):
-        for i in range(inputs.shape[1]):
+        for i in range(width):
             blocks[n, start + i] = inputs[row, i]
+        if ones >= 0:
+            blocks[n, start + ones] = 1
 
 
 @njit(fastmath=FAST, nogil=True, cache=True)
-def store_input(blocks, slot, row, scale, inputs, lanes):
+def store_input(blocks, slot, inputs, row, scale, lanes):
     """Add `scale` times the step of slot 0 or 1 to an input row."""
-    start = (2 * slot + 1) * 8 * len(lanes)
+    width = 8 * len(lanes)
+    start = (2 * slot + 1) * width
     for n in range(len(blocks)):
-        for i in range(inputs.shape[1]):
+        for i in range(width):
             inputs[row, i] += scale * blocks[n, start + i]
 
 
 @njit(fastmath=FAST, nogil=True, cache=True)
-def add_input(blocks, row, scale, inputs):
-    """Add `scale` times an input row to slot 0 of every block."""
-    for n in range(len(blocks)):
-        for i in range(inputs.shape[1]):
-            blocks[n, i] += scale * inputs[row, i]
+def train_part(tokens, offsets, order, inputs, outputs, ones, noise, keep, window, shrink, k, per_pair, cbow, lr_first, lr_last, state, lanes):
+    """Train padded tables [V, width] on the documents `order`, the rate falling linearly between them.
 
-
-@njit(fastmath=FAST, nogil=True, cache=True)
-def train_part(tokens, offsets, order, inputs, outputs, bias, threshold, alias, keep, window, shrink, k, per_pair, cbow,
-               lr_first, lr_last, state, lanes):
-    """Train on the documents `order`, the rate falling linearly between them. Returns (pairs, measured loss, pairs it was measured on)."""
-    width, dimension = 8 * len(lanes), inputs.shape[1]
+    Returns (pairs, measured loss, pairs it was measured on).
+    """
+    width = 8 * len(lanes)
     groups = -(-(k + 1) // GROUP)
     blocks = np.zeros((groups, 10 * width), np.float32)
     rows, times = np.empty(k + 1, np.int64), np.empty(k + 1, np.float32)
     rate, scores = np.zeros(groups * GROUP, np.float32), np.zeros(groups * GROUP, np.float32)
-    longest = 0
-    total = 0
+    longest = total = 0
     for document in order:
         longest = max(longest, offsets[document + 1] - offsets[document])
         total += offsets[document + 1] - offsets[document]
     kept, near = np.empty(longest, np.int64), np.empty(longest, np.int64)
-    if len(bias):
-        blocks[:, dimension] = 1
-        blocks[:, 2 * width + dimension] = 1
-    seen = pairs = measured = visits = 0
+    mean = np.empty((1, width), np.float32)
+    seen = examples = measured = visits = used = 0
     loss = 0.0
     for document in order:
         lr = np.float32(lr_first + (lr_last - lr_first) * seen / total)
@@ -258,77 +251,92 @@ def train_part(tokens, offsets, order, inputs, outputs, bias, threshold, alias, 
                     n += 1
             if n == 0:
                 continue
-            visits += 1
             if cbow:
                 share = ONE / np.float32(n)
-                blocks[:, :dimension] = 0
+                mean[:] = 0
                 for c in range(n):
-                    add_input(blocks, near[c], share, inputs)
-                used = pick_rows(state, threshold, alias, kept[place], k, rows, times)
-                load_rows(blocks, outputs, bias, rows, times, used, lr, rate, lanes)
+                    for i in range(width):
+                        mean[0, i] += share * inputs[near[c], i]
+                used = pick_rows(state, noise, kept[place], k, rows, times)
+                load_rows(blocks, outputs, rows, times, used, lr, rate, lanes)
+                load_input(blocks, 0, mean, 0, ones, lanes)
                 step(blocks, rate, scores, lanes)
                 for c in range(n):
-                    store_input(blocks, 0, near[c], share, inputs, lanes)
-                store_rows(blocks, outputs, bias, rows, used, lanes)
-                pairs += 1
+                    store_input(blocks, 0, inputs, near[c], share, lanes)
+                store_rows(blocks, outputs, rows, used, lanes)
             else:
-                used = 0
                 c = 0
                 while c < n:
                     if c == 0 or per_pair:
-                        used = pick_rows(state, threshold, alias, kept[place], k, rows, times)
-                        load_rows(blocks, outputs, bias, rows, times, used, lr, rate, lanes)
-                    a = near[c]
-                    load_input(blocks, 0, a, inputs, lanes)
+                        used = pick_rows(state, noise, kept[place], k, rows, times)
+                        load_rows(blocks, outputs, rows, times, used, lr, rate, lanes)
+                    load_input(blocks, 0, inputs, near[c], ones, lanes)
                     if per_pair or c + 1 == n:
                         step(blocks, rate, scores, lanes)
-                        store_input(blocks, 0, a, ONE, inputs, lanes)
+                        store_input(blocks, 0, inputs, near[c], ONE, lanes)
                         c += 1
                     else:
-                        b = near[c + 1]
-                        load_input(blocks, 1, b, inputs, lanes)
+                        load_input(blocks, 1, inputs, near[c + 1], ones, lanes)
                         step_two(blocks, rate, scores, lanes)
-                        store_input(blocks, 0, a, ONE, inputs, lanes)
-                        store_input(blocks, 1, b, ONE, inputs, lanes)
+                        store_input(blocks, 0, inputs, near[c], ONE, lanes)
+                        store_input(blocks, 1, inputs, near[c + 1], ONE, lanes)
                         c += 2
                     if per_pair or c >= n:
-                        store_rows(blocks, outputs, bias, rows, used, lanes)
-                pairs += n
+                        store_rows(blocks, outputs, rows, used, lanes)
+            examples += 1 if cbow else n
+            visits += 1
             if visits & 15 == 1:  # the logged loss: one window in 16 is enough and costs nothing
                 loss += np.log1p(np.exp(-np.float64(scores[0])))
                 for j in range(1, used):
                     loss += times[j] * np.log1p(np.exp(np.float64(scores[j])))
                 measured += 1
-    return pairs, loss, measured
+    return examples, loss, measured
+
+
+def padded(table: np.ndarray, width: int, bias: np.ndarray | None = None) -> np.ndarray:
+    """The table with rows of `width` floats, the bias in the first column after its own; the table itself if nothing is to be added."""
+    dimension = table.shape[1]
+    if dimension == width:
+        return table
+    wide = np.zeros((len(table), width), np.float32)
+    wide[:, :dimension] = table
+    if bias is not None and len(bias):
+        wide[:, dimension] = bias
+    return wide
 
 
 def train(tokens, offsets, order, inputs, outputs, bias, noise, keep, *, window, shrink=True, k=5, per_pair=False, cbow=False, rates,
           seed, epoch, part=0, threads=1) -> tuple[int, float]:
-    """Train in place over the documents `order`. Returns (pairs, mean loss per pair of the windows it was measured on).
+    """Train in place over the documents `order`. Returns (pairs, or windows of CBOW; mean loss of those it was measured on).
 
     tokens int32, offsets int64 [documents + 1], order int64; inputs, outputs float32 [V, D]; bias float32 [V] or [0]; noise: an alias
     table; keep float64 [V]: probability that an occurrence is kept; rates: (first, last) learning rate; part: which stream of the epoch.
     threads > 1: the documents are dealt to threads that share the tables without locks (Hogwild), not reproducible to the bit.
     """
-    lanes = lanes_for(inputs.shape[1], bool(len(bias)))
+    dimension = inputs.shape[1]
+    lanes = lanes_for(dimension, bool(len(bias)))
+    wide_inputs, wide_outputs = padded(inputs, 8 * len(lanes)), padded(outputs, 8 * len(lanes), bias)
     parts = np.array_split(order, threads)
 
     def one(i):
         state = stream(seed, epoch, part * 1024 + i)
-        return train_part(tokens, offsets, parts[i], inputs, outputs, bias, *noise, keep, window, shrink, k, per_pair, cbow,
-                          *map(float, rates), state, lanes)
+        return train_part(tokens, offsets, parts[i], wide_inputs, wide_outputs, dimension if len(bias) else -1, noise, keep, window, shrink,
+                          k, per_pair, cbow, *map(float, rates), state, lanes)
 
     if threads == 1:
         results = [one(0)]
     else:
         with ThreadPoolExecutor(threads) as pool:
             results = list(pool.map(one, range(threads)))
-    pairs, loss, measured = (sum(column) for column in zip(*results, strict=True))
-    return pairs, loss / max(measured, 1)
+    if wide_inputs is not inputs:
+        inputs[:], outputs[:] = wide_inputs[:, :dimension], wide_outputs[:, :dimension]
+        bias[:] = wide_outputs[:, dimension] if len(bias) else 0
+    examples, loss, measured = (sum(column) for column in zip(*results, strict=True))
+    return examples, loss / max(measured, 1)
 
 
 @njit(nogil=True, cache=True)
-def _heldout(tokens, offsets, inputs, outputs, bias, threshold, alias, keep, window, shrink, k, cbow, state):
+def _heldout(tokens, offsets, inputs, outputs, bias, noise, keep, window, shrink, k, cbow, state):
     longest = 0
     for document in range(len(offsets) - 1):
         longest = max(longest, offsets[document + 1] - offsets[document])
@@ -362,7 +370,7 @@ def _heldout(tokens, offsets, inputs, outputs, bias, threshold, alias, keep, win
                         hidden[i] /= last - first - 1
                     c = last
                 for j in range(k + 1):
-                    row = draw(state, threshold, alias) if j else kept[place]
+                    row = draw(state, noise) if j else kept[place]
                     if j and row == kept[place]:
                         continue
                     score = np.float64(bias[row]) if len(bias) else 0.0
@@ -381,5 +389,5 @@ def heldout(tokens, offsets, inputs, outputs, bias, noise, keep, *, window, shri
     One window and k fresh negatives per pair are drawn from `seed`: an unbiased estimate of the expected loss, the same draws for every
     model of the same vocabulary. Nothing is subsampled, but what `keep` rules out (0) does not count as a token.
     """
-    loss, n = _heldout(tokens, offsets, inputs, outputs, bias, *noise, keep, window, shrink, k, cbow, stream(seed, 0, 7))
+    loss, n = _heldout(tokens, offsets, inputs, outputs, bias, noise, keep, window, shrink, k, cbow, stream(seed, 0, 7))
     return loss / n if n else float("nan")

@@ -126,9 +126,9 @@ def test_an_epoch_is_skip_gram_over_fresh_walks():
 
 def test_noise_goes_by_weighted_degree():
     data, _ = communities()
-    threshold, alias = model_of(60, exponent=1.0).noise(data)
-    share = threshold / 2.0**32 / 60
-    np.add.at(share, alias, (1 - threshold / 2.0**32) / 60)
+    table = model_of(60, exponent=1.0).noise(data)
+    share = table[:, 0] / 2.0**32 / 60
+    np.add.at(share, table[:, 1], (1 - table[:, 0] / 2.0**32) / 60)
     np.testing.assert_allclose(share, np.diff(data["indptr"]) / data["indptr"][-1], atol=1e-8)
 
 

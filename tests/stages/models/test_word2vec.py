@@ -28,24 +28,23 @@ def autograd_step(arrays, contexts, targets, negatives, lr):
 
 def kernel_step(arrays, contexts, target, negatives, lr):
     """One step of one or two contexts against a target and its negatives, through the kernel's own parts."""
-    inputs, outputs, bias = (a.copy() for a in arrays)
-    lanes = skipgram.lanes_for(inputs.shape[1], bool(len(bias)))
+    dimension, bias = arrays[0].shape[1], arrays[2]
+    lanes = skipgram.lanes_for(dimension, bool(len(bias)))
+    inputs, outputs = (skipgram.padded(a.copy(), 8 * len(lanes), b) for a, b in ((arrays[0], None), (arrays[1], bias)))
     distinct, times = np.unique([n for n in negatives if n != target], return_counts=True)
     rows, times = np.r_[target, distinct].astype(np.int64), np.r_[1, times].astype(np.float32)
     groups = -(-len(rows) // skipgram.GROUP)
     blocks = np.zeros((groups, 80 * len(lanes)), np.float32)
-    if len(bias):
-        blocks[:, inputs.shape[1]] = blocks[:, 16 * len(lanes) + inputs.shape[1]] = 1
     rate, scores = np.zeros((2, groups * skipgram.GROUP), np.float32)
-    skipgram.load_rows(blocks, outputs, bias, rows, times, len(rows), np.float32(lr), rate, lanes)
+    skipgram.load_rows(blocks, outputs, rows, times, len(rows), np.float32(lr), rate, lanes)
     for slot, row in enumerate(contexts):
-        skipgram.load_input(blocks, slot, row, inputs, lanes)
+        skipgram.load_input(blocks, slot, inputs, row, dimension if len(bias) else -1, lanes)
     (skipgram.step if len(contexts) == 1 else skipgram.step_two)(blocks, rate, scores, lanes)
     for slot, row in enumerate(contexts):
-        skipgram.store_input(blocks, slot, row, skipgram.ONE, inputs, lanes)
-    skipgram.store_rows(blocks, outputs, bias, rows, len(rows), lanes)
+        skipgram.store_input(blocks, slot, inputs, row, skipgram.ONE, lanes)
+    skipgram.store_rows(blocks, outputs, rows, len(rows), lanes)
     assert scores[0] == pytest.approx(arrays[0][contexts[0]] @ arrays[1][target] + (arrays[2][target] if len(bias) else 0), abs=1e-4)
-    return inputs, outputs, bias
+    return inputs[:, :dimension], outputs[:, :dimension], outputs[:, dimension] if len(bias) else bias
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -111,10 +110,10 @@ def test_shared_and_separate_negatives_estimate_the_same_loss(per_pair):
 
 
 @njit
-def draws_of(state, threshold, alias, n):
-    found = np.zeros(len(alias), np.int64)
+def draws_of(state, table, n):
+    found = np.zeros(len(table), np.int64)
     for _ in range(n):
-        found[draw(state, threshold, alias)] += 1
+        found[draw(state, table)] += 1
     return found
 
 
@@ -122,7 +121,7 @@ def test_noise_follows_the_power_of_the_counts():
     counts = np.array([0, 1, 2, 5, 10, 100, 1000, 0, 3])
     weights = noise_weights(counts, 0.75)
     assert weights[6] / weights[1] == pytest.approx(1000**0.75)
-    found = draws_of(stream(3, 1), *alias_table(weights), 200_000)
+    found = draws_of(stream(3, 1), alias_table(weights), 200_000)
     assert found[0] == found[7] == 0
     seen = counts > 0
     assert chisquare(found[seen], 200_000 * weights[seen]).pvalue > 1e-3
@@ -202,8 +201,8 @@ def test_unknown_words_are_neither_trained_on_nor_noise():
     start = model.input[0].clone()
     fit(model, data, last=1)
     assert torch.equal(model.input[0], start) and not model.output[0].any() and model.bias[0] == 0
-    threshold, alias = model.noise(data)
-    assert threshold[0] == 0 and not (alias == 0).any()
+    noise = model.noise(data)
+    assert noise[0, 0] == 0 and not (noise[:, 1] == 0).any()
 
 
 def test_ids_outside_the_vocabulary_are_left_out():
