@@ -88,7 +88,7 @@ def _vose(scaled, table):
 
 
 def alias_table(weights: np.ndarray) -> np.ndarray:
-    """Alias table uint32 [n, 2] (share of the row that is its own, in units of 2^-32; whose the rest is) of weights >= 0, one of them > 0."""
+    """Alias table uint32 [n, 2] (its own share of the row, in units of 2^-32; whose the rest is) of weights >= 0, one of them > 0."""
     weights = np.asarray(weights, np.float64)
     if not len(weights) or weights.min() < 0 or not np.isfinite(weights).all() or weights.sum() <= 0:
         raise ValueError("alias_table: expected finite weights of at least 0, one of them positive")

@@ -220,7 +220,8 @@ def store_input(blocks, slot, inputs, row, scale, lanes):
 
 
 @njit(fastmath=FAST, nogil=True, cache=True)
-def train_part(tokens, offsets, order, inputs, outputs, ones, noise, keep, window, shrink, k, per_pair, cbow, lr_first, lr_last, state, lanes):
+def train_part(tokens, offsets, order, inputs, outputs, ones, noise, keep, window, shrink, k, per_pair, cbow, lr_first, lr_last,
+               state, lanes):
     """Train padded tables [V, width] on the documents `order`, the rate falling linearly between them.
 
     Returns (pairs, measured loss, pairs it was measured on).

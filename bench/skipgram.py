@@ -1,0 +1,109 @@
+"""Skip-gram with negative sampling: gensim with two workers against ours with one thread, on one planted-cluster corpus.
+
+`python -m bench.skipgram [--quick]` with bench/.venv's Python. Both see the same tokens, vocabulary, windows of 1..5, 5 noise words
+~ f^0.75, 100 dimensions, rate .025 falling to .0001, one pass, nothing subsampled. Only training is timed, not the building of a
+vocabulary or of lists of strings. The number of pairs is the same in expectation: ours counts them, gensim's are taken to be as many.
+Held-out loss and neighbour precision come from the same code for both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+from gensim.models import Word2Vec
+
+from bench.pairs import Timed, alternate, closing_line, timed
+from stages.models.parts.sampling import alias_table, noise_weights, shuffled
+from stages.models.parts.skipgram import heldout, train
+
+VOCABULARY, CLUSTERS, LENGTH, DIMENSION, WINDOW, NEGATIVES = 20_000, 200, 20, 100, 5, 5
+RATES = (0.025, 0.0001)
+NO_BIAS = np.empty(0, np.float32)
+
+
+def planted(tokens: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(tokens int32 [documents, LENGTH], cluster of each word). Word frequencies fall as 1/rank; half of a sentence is of one cluster."""
+    rng = np.random.default_rng(seed)
+    weight = 1.0 / np.arange(1, VOCABULARY + 1)
+    cluster = rng.permutation(VOCABULARY) % CLUSTERS
+    shape = (tokens // LENGTH, LENGTH)
+    text = rng.choice(VOCABULARY, shape, p=weight / weight.sum()).astype(np.int32)
+    topic, inside = rng.integers(CLUSTERS, size=shape[0]), rng.random(shape) < 0.5
+    for c in range(CLUSTERS):
+        words = np.flatnonzero(cluster == c)
+        at = inside & (topic == c)[:, None]
+        text[at] = rng.choice(words, at.sum(), p=weight[words] / weight[words].sum())
+    return text, cluster
+
+
+def precision(vectors: np.ndarray, cluster: np.ndarray, words: np.ndarray, seen: np.ndarray) -> float:
+    """Share of the 10 nearest words (cosine, among the words seen) that are of the word's own cluster."""
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    found = []
+    for block in np.array_split(words, max(1, len(words) // 500)):
+        near = unit[block] @ unit[seen].T
+        near[block[:, None] == seen[None]] = -2
+        nearest = seen[np.argpartition(-near, 10, axis=1)[:, :10]]
+        found.append(cluster[nearest] == cluster[block][:, None])
+    return float(np.concatenate(found).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.skipgram", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="600,000 tokens instead of 4.9 million: about a minute")
+    parser.add_argument("--pairs", type=int, default=3)
+    options = parser.parse_args()
+    n = 600_000 if options.quick else 4_900_000
+    text, cluster = planted(n + n // 20)
+    held, text = text[n // LENGTH:], text[: n // LENGTH]
+    counts = np.bincount(text.ravel(), minlength=VOCABULARY)
+    noise, keep = alias_table(noise_weights(counts, 0.75)), (counts > 0).astype(np.float64)
+    offsets, order = np.arange(len(text) + 1, dtype=np.int64) * LENGTH, shuffled(len(text), 0, 0)
+    names = [str(i) for i in range(VOCABULARY)]
+    sentences = [[names[w] for w in row] for row in text.tolist()]
+
+    def quality(inputs, outputs) -> dict[str, float]:
+        seen = np.flatnonzero(counts)
+        ranked = seen[np.argsort(-counts[seen], kind="stable")]
+        return {"loss": heldout(held.ravel(), np.arange(len(held) + 1) * LENGTH, inputs, outputs, NO_BIAS, noise, keep, window=WINDOW,
+                                k=NEGATIVES),
+                "frequent": precision(inputs, cluster, ranked[:1000], seen), "rare": precision(inputs, cluster, ranked[-2000:], seen)}
+
+    def peer(seed: int) -> Timed:
+        model = Word2Vec(vector_size=DIMENSION, window=WINDOW, negative=NEGATIVES, sg=1, hs=0, sample=0, min_count=1, workers=2, epochs=1,
+                         alpha=RATES[0], min_alpha=RATES[1], ns_exponent=0.75, seed=seed + 1)
+        model.build_vocab(sentences)
+        run = timed(lambda: model.train(sentences, total_examples=len(sentences), epochs=1))
+        place = np.array([model.wv.key_to_index.get(name, -1) for name in names])
+        tables = [np.where((place >= 0)[:, None], table[place], 0.0).astype(np.float32) for table in (model.wv.vectors, model.syn1neg)]
+        return Timed(run.wall, run.cpu, quality(*tables))
+
+    def ours(seed: int) -> Timed:
+        inputs = (np.random.default_rng(seed).random((VOCABULARY, DIMENSION), np.float32) * 2 - 1) / DIMENSION
+        outputs = np.zeros_like(inputs)
+        run = timed(lambda: train(text.ravel(), offsets, order, inputs, outputs, NO_BIAS, noise, keep, window=WINDOW, k=NEGATIVES,
+                                  rates=RATES, seed=seed, epoch=0))
+        return Timed(run.wall, run.cpu, {"pairs": run.result[0], **quality(inputs, outputs)})
+
+    begun = time.perf_counter()
+    spare = np.zeros((2, VOCABULARY, DIMENSION), np.float32)
+    train(text.ravel(), offsets, order[:2], *spare, NO_BIAS, noise, keep, window=WINDOW, k=NEGATIVES, rates=RATES, seed=0, epoch=0)
+    print(f"{text.size:,} tokens, vocabulary {VOCABULARY:,}; compiled or read from the cache in {time.perf_counter() - begun:.1f} s")
+    print(f"{'':22}{'M pairs/s':>10}{'wall s':>8}{'CPU s':>8}{'held-out loss':>15}{'P@10 frequent':>15}{'P@10 rare':>11}")
+    runs = alternate(peer, ours, max(options.pairs, 1))
+    amount = statistics.mean(b.result["pairs"] for _, b in runs)
+    for a, b in runs:
+        for name, run in (("gensim 4.4, 2 workers", a), ("ours, 1 thread", b)):
+            q = run.result
+            print(f"{name:22}{amount / run.wall / 1e6:10.2f}{run.wall:8.2f}{run.cpu:8.2f}"
+                  f"{q['loss']:15.4f}{q['frequent']:15.3f}{q['rare']:11.3f}")
+    rates = [[amount / run[side].wall for run in runs] for side in (0, 1)]
+    losses = [statistics.mean(run[side].result["loss"] for run in runs) for side in (0, 1)]
+    print(closing_line("skip-gram, negative sampling", *rates, *losses, "pairs/s", ratio_cpu=statistics.median(a.cpu / b.cpu for a, b in runs)))
+
+
+if __name__ == "__main__":
+    main()
