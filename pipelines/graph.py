@@ -47,7 +47,8 @@ class Graph:
             self._repo = Repo(str(self.root))
             edges = self._repo.index.graph
             self._dvc = {self._name(stage): stage for stage in plan_repro(edges)}  # the order of `dvc repro`
-            self.stages = {name: self._described(name, stage, map(self._name, edges.successors(stage))) for name, stage in self._dvc.items()}
+            self.stages = {name: self._described(name, stage, map(self._name, edges.successors(stage)))
+                           for name, stage in self._dvc.items()}
 
     def _name(self, stage) -> str:
         name = getattr(stage, "name", None)

@@ -150,7 +150,7 @@ def _outcome(code: int, seconds: float, lines: list[str], ending: bool) -> Outco
 
 @contextlib.contextmanager
 def signals_end(processes: Processes):
-    """SIGINT and SIGTERM end the stages' process groups; a second signal kills at once. Signals reach only the main thread: enter it there."""
+    """SIGINT and SIGTERM end the stages' process groups; a second signal kills at once. Enter it in the main thread, which gets signals."""
     count = 0
 
     def handle(number, frame):

@@ -118,7 +118,8 @@ def origin(name: str, run: str, source: Folder | Revision, params: Mapping, stag
     timing = json.loads(source.read(f"reports/timing/{run}.json") or b"{}") if isinstance(source, Folder) else {}
     seconds = timing.get("seconds")
     return {
-        "profile": name, "commit": source.commit, "params": {**entry, "train": {**(params.get("train") or {}), **(entry.get("train") or {})}},
+        "profile": name, "commit": source.commit,
+        "params": {**entry, "train": {**(params.get("train") or {}), **(entry.get("train") or {})}},
         "dataset": (params.get("datasets") or {}).get(dataset), "data": hashes,
         "versions": provenance.versions() if timing else None, "machine": machine(timing) if timing else None,
         "hours": seconds / 3600 if isinstance(seconds, (int, float)) else None,

@@ -72,6 +72,15 @@ def main() -> None:
     sys.exit(code)
 
 
+def quietly_piped() -> None:
+    """`main`, for which a reader that has seen enough (`| head`) is no error."""
+    try:
+        main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def reproduce(root: Path, options: argparse.Namespace, lock: int) -> int:
     """Plan, run, tell. Returns the exit code."""
     wanted = planned(root, options.targets, options.force)
@@ -165,4 +174,4 @@ def tell_failures(outcomes: Mapping[str, Outcome]) -> bool:
 
 
 if __name__ == "__main__":
-    command(main)
+    command(quietly_piped)

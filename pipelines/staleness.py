@@ -86,7 +86,7 @@ def _readers(graph: Graph, text: dict) -> dict[str, set[str]]:
 
 
 def other(value, leaf: str, params: dict):
-    """Another value of the same type; for text, one that a leaf of the same name has elsewhere, so that references still point somewhere."""
+    """Another value of the same type; text becomes what a leaf of the same name has elsewhere, so that references still point somewhere."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, (int, float)):
@@ -179,16 +179,17 @@ def table(found: list[Effect]) -> str:
     """docs/staleness.md; leaves that stand together and do the same share a row."""
     rows: list[tuple[list[str], Effect]] = []
     for effect in found:
-        if rows and (rows[-1][1].stale, rows[-1][1].downstream) == (effect.stale, effect.downstream) and _parent(rows[-1][1]) == _parent(effect):
+        if rows and _does(rows[-1][1]) == _does(effect):
             rows[-1][0].append(effect.leaf)
         else:
             rows.append(([effect.leaf], effect))
-    lines = [f"| {'<br>'.join(f'`{leaf}`' for leaf in same)} | {_names(effect.stale)} | {_names(effect.downstream)} |" for same, effect in rows]
+    lines = [f"| {'<br>'.join(f'`{leaf}`' for leaf in same)} | {_names(effect.stale)} | {_names(effect.downstream)} |"
+             for same, effect in rows]
     return HEAD + "\n".join(lines) + "\n"
 
 
-def _parent(effect: Effect) -> str:
-    return effect.leaf.rpartition(".")[0]
+def _does(effect: Effect) -> tuple:
+    return effect.leaf.rpartition(".")[0], effect.stale, effect.downstream
 
 
 def _names(names: tuple[str, ...]) -> str:

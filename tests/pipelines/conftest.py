@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -59,7 +61,8 @@ stages:
     outs: [reports/index.html]
 """
 
-# what a stage does besides its output is steered by files, which DVC does not watch: slow/NAME (seconds), fail/NAME, child/NAME
+# what a stage does besides its output is steered by files that DVC does not watch: slow/NAME (seconds), fail/NAME, child/NAME (starts a
+# process of its own), meet/NAME (goes on once the stage named there runs too)
 WORK = """\
 import argparse, hashlib, json, os, pathlib, subprocess, sys, time
 parser = argparse.ArgumentParser()
@@ -71,6 +74,13 @@ began = time.time()
 if pathlib.Path(f"child/{key}").is_file():
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
     pathlib.Path(f"child/{key}.pid").write_text(str(child.pid))
+if pathlib.Path(f"meet/{key}").is_file():
+    pathlib.Path(f"meet/{key}.here").touch()
+    other = pathlib.Path("meet") / (pathlib.Path(f"meet/{key}").read_text() + ".here")
+    while not other.is_file():
+        time.sleep(0.05)
+        if time.time() > began + 60:
+            sys.exit("error: nobody came")
 if pathlib.Path(f"slow/{key}").is_file():
     print(f"working on {key}", flush=True)
     time.sleep(float(pathlib.Path(f"slow/{key}").read_text()))
@@ -82,8 +92,9 @@ text = hashlib.sha256(b"".join(p.read_bytes() for p in files if p.is_file()) + p
 pathlib.Path("spans").mkdir(exist_ok=True)
 if a.stage == "evaluate":
     value = int(text[:4], 16) / 65536
-    text = json.dumps({"headline": "auc", "auc": {"mean": value, "sd": 0.0, "n": 1}, "baselines": {"spectral": {"auc": {"mean": 0.5, "sd": 0.0, "n": 1}},
-                       "floor": {"auc": {"mean": 0.9, "sd": 0.0, "n": 1}}, "unigram": {"auc": {"mean": 0.25, "sd": 0.0, "n": 1}}}, "parameters": 3})
+    of = lambda mean: {"auc": {"mean": mean, "sd": 0.0, "n": 1}}
+    baselines = {"spectral": of(0.5), "floor": of(0.9), "unigram": of(0.25)}
+    text = json.dumps({"headline": "auc", **of(value), "baselines": baselines, "parameters": 3})
 if a.out.suffix:
     a.out.parent.mkdir(parents=True, exist_ok=True)
     a.out.write_text(text)
@@ -101,8 +112,9 @@ def sh(folder: Path, *command: str, **options) -> subprocess.CompletedProcess:
 
 def environment() -> dict[str, str]:
     mine = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "DVC_", "GIT_"))}
-    return {**mine, "DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{mine['PATH']}",
-            "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t"}
+    me = {f"GIT_{role}_{what}": "t@t" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    return {**mine, **me, "GIT_CONFIG_GLOBAL": "/dev/null", "DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(ROOT),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{mine['PATH']}"}
 
 
 def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -147,8 +159,9 @@ def steer(folder: Path, what: str, stage: str, text: str = "") -> Path:
 @pytest.fixture(scope="session")
 def fresh(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("fresh")
-    ignored = "/data/\n/reports/timing\n/reports/index.html\n/reports/provenance.html\n/slow\n/fail\n/child\n/spans\n"
-    for name, text in {"params.yaml": PARAMS, "dvc.yaml": DVC, "work.py": WORK, ".gitignore": ignored, ".dvcignore": "__pycache__\n"}.items():
+    ignored = "/data/\n/reports/timing\n/reports/index.html\n/reports/provenance.html\n/slow\n/fail\n/child\n/meet\n/spans\n"
+    files = {"params.yaml": PARAMS, "dvc.yaml": DVC, "work.py": WORK, ".gitignore": ignored, ".dvcignore": "__pycache__\n"}
+    for name, text in files.items():
         (folder / name).write_text(text)
     sh(folder, "git", "init", "-q")
     dvc(folder, "init", "-q")
@@ -176,6 +189,34 @@ def project(fresh: Path, tmp_path: Path) -> Path:
 def done(finished: Path, tmp_path: Path) -> Path:
     """The project with everything run by DVC itself, and committed."""
     return Path(shutil.copytree(finished, tmp_path / "project", symlinks=True))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """(address, home) of a Prefect server, for the flows of the tests that are not about the private one."""
+    home = tmp_path_factory.mktemp("prefect")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui",
+                                "--no-scheduler", "--no-late-runs", "--analytics-off"], env={**environment(), "PREFECT_HOME": str(home)},
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def up():
+        try:
+            return urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2).status == 200
+        except OSError:
+            return False
+
+    until(up, 120)
+    yield f"http://127.0.0.1:{port}/api", home
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture
+def api(server):
+    return server[0]
 
 
 @pytest.fixture

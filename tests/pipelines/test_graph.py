@@ -64,7 +64,8 @@ def test_a_missing_output_and_a_changed_one_are_reasons(done):
 def test_what_hangs_on_a_stale_stage_is_planned_without_a_reason(done):
     (done / "params.yaml").write_text((done / "params.yaml").read_text().replace("n: 3", "n: 30"))
     wanted = plan(Graph(done))
-    assert {name: bool(why) for name, why in wanted.why.items()} == {"prepare@shop": True, "train@emb": False, "evaluate@emb": False, "report": False}
+    assert list(wanted.stages) == ["prepare@shop", "train@emb", "evaluate@emb", "report"]
+    assert [bool(why) for why in wanted.why.values()] == [True, False, False, False]
 
 
 def test_targets_are_stages_groups_or_outputs_and_bring_what_they_need(project):
@@ -73,7 +74,8 @@ def test_targets_are_stages_groups_or_outputs_and_bring_what_they_need(project):
     assert set(graph.resolve(["train"])) == {"train@emb", "train@vae", "train@gan"}
     assert graph.resolve(["reports/metrics/../metrics/vae.json", "data/models/vae"]) == ["evaluate@vae", "train@vae"]
     assert list(plan(graph, ["evaluate@vae"]).stages) == ["prepare@digits", "train@vae", "evaluate@vae"]
-    with pytest.raises(InputError, match=r"unknown target 'evalute@vae'; allowed: .*prepare, train, evaluate, report \(did you mean 'evaluate@vae'\?\)"):
+    line = r"unknown target 'evalute@vae'; allowed: .*, train, evaluate, report \(did you mean 'evaluate@vae'\?\)"
+    with pytest.raises(InputError, match=line):
         graph.resolve(["evalute@vae"])
 
 
@@ -101,7 +103,7 @@ def test_planning_120_stages_is_fast_and_imports_no_prefect(tmp_path):
     """About a second on an idle machine; the bound leaves room for a busy one, the count of processor time does not."""
     runs = ", ".join(f"r{i}: {{m: {i}}}" for i in range(120))
     (tmp_path / "params.yaml").write_text(f"train: 1\nruns: {{{runs}}}\n")
-    (tmp_path / "dvc.yaml").write_text("stages:\n  train:\n    foreach: ${runs}\n    do:\n      cmd: mkdir -p out && echo ${key} > out/${key}\n"
+    (tmp_path / "dvc.yaml").write_text("stages:\n  train:\n    foreach: ${runs}\n    do:\n      cmd: touch out/${key}\n"
                                        "      params: [train, \"runs.${key}.m\"]\n      outs: [\"out/${key}\"]\n")
     dvc(tmp_path, "init", "-q", "--no-scm")
     code = ("import sys, time; from pipelines.graph import Graph, plan; n = len(plan(Graph('.')).stages); "

@@ -30,7 +30,8 @@ class Clock:
 def simulate(stages, slots, lengths, fail=(), stop_after=None):
     """({stage: outcome}, {stage: (start, end)}) when each stage takes `lengths`, 1 where it does not say."""
     clock = Clock(lengths, fail)
-    outcomes = run({s.name: s for s in stages}, slots, clock.start, clock, lengths, lambda: stop_after is not None and clock.now >= stop_after)
+    stages = {s.name: s for s in stages}
+    outcomes = run(stages, slots, clock.start, clock, lengths, lambda: stop_after is not None and clock.now >= stop_after)
     return outcomes, clock.spans
 
 
@@ -53,7 +54,8 @@ def test_the_longest_way_to_the_end_starts_first():
 def test_what_needs_a_failed_stage_is_not_run_and_all_else_is():
     stages = [stage("a"), stage("b"), stage("a2", "a"), stage("b2", "b"), stage("report", "a2", "b2")]
     outcomes, _ = simulate(stages, Slots(1, []), {}, fail=["a"])
-    assert {name: o.state for name, o in outcomes.items()} == {"a": "failed", "b": "done", "a2": "not run", "b2": "done", "report": "not run"}
+    assert {name: o.state for name, o in outcomes.items()} == {
+        "a": "failed", "b": "done", "a2": "not run", "b2": "done", "report": "not run"}
     assert outcomes["report"].error == "needs a2"
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import fcntl
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -26,8 +30,14 @@ def test_small_project(project):
 
 
 @pytest.fixture(scope="module")
-def real() -> list[Effect]:
-    return effects(ROOT)
+def real(tmp_path_factory) -> list[Effect]:
+    """Found once, by whichever worker comes first."""
+    found = tmp_path_factory.getbasetemp().parent / f"staleness-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}.json"
+    with found.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not found.is_file():
+            found.write_text(json.dumps([dataclasses.astuple(effect) for effect in effects(ROOT)]))
+    return [Effect(leaf, *map(tuple, rest)) for leaf, *rest in json.loads(found.read_text())]
 
 
 def test_every_leaf_of_params_yaml_reruns_exactly_its_readers(real):
