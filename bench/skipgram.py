@@ -102,7 +102,8 @@ def main() -> None:
                   f"{q['loss']:15.4f}{q['frequent']:15.3f}{q['rare']:11.3f}")
     rates = [[amount / run[side].wall for run in runs] for side in (0, 1)]
     losses = [statistics.mean(run[side].result["loss"] for run in runs) for side in (0, 1)]
-    print(closing_line("skip-gram, negative sampling", *rates, *losses, "pairs/s", ratio_cpu=statistics.median(a.cpu / b.cpu for a, b in runs)))
+    cpu = statistics.median(a.cpu / b.cpu for a, b in runs)
+    print(closing_line("skip-gram, negative sampling", *rates, *losses, "pairs/s", ratio_cpu=cpu))
 
 
 if __name__ == "__main__":
