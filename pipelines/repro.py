@@ -89,7 +89,7 @@ def reproduce(root: Path, options: argparse.Namespace, lock: int) -> int:
         print(f"nothing to do: {len(wanted.scope)} stages are up to date")
         finish(root, wanted, seconds, {})
         return 0
-    check_settings = module(root, "stages.params")  # while the server starts; imports torch
+    check_settings = module(root, "stages.check")  # while the server starts; imports torch
     slots, before = Slots(options.jobs, devices()[:options.gpus], memory()), lock_order(root)
     outcomes = run(root, wanted, slots, options, lock, seconds, check_settings)
     settle_lock(root, before, wanted.scope)

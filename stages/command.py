@@ -26,10 +26,13 @@ def command(main: Callable[[], None]) -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             fail(f"disk full while writing {error.filename or 'output'}; free some space and run again, finished work is kept", FAILED)
         raise
-    except RuntimeError as error:
-        if "out of memory" not in str(error) and "can't allocate memory" not in str(error):
-            raise
-        fail(f"out of memory: {str(error).splitlines()[0]}; use a smaller batch_size", FAILED)
+    except RuntimeError as error:  # torch's own
+        first = str(error).splitlines()[0] if str(error) else ""
+        if "out of memory" in first or "can't allocate memory" in first:
+            fail(f"out of memory: {first}; use a smaller batch_size", FAILED)
+        if first.startswith("CUDA error"):
+            fail(f"the GPU failed: {first}; run again to go on from the last checkpoint, or set train.device: cpu", FAILED)
+        raise
     except KeyboardInterrupt:
         fail("interrupted; run again to go on from the last checkpoint", INTERRUPTED)
 

@@ -1,12 +1,10 @@
 """params.yaml -> checked settings. Every wrong key, type, value or reference is one clear line.
 
-`python -m stages.params` checks the whole file, the settings of every family included, and exits.
+What a family, a source or a suite of expectations takes is checked by whoever reads it, and by `python -m stages.check` before any work.
 """
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -95,10 +93,11 @@ def read_yaml(path: Path):
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
-    """The checked content of params.yaml (structure, names and references; a family's own settings are checked by `check_run`)."""
+    """The checked content of params.yaml (structure, names and references)."""
     params = configure(Params, read_yaml(path), str(path))
     if params.split.valid + params.split.test > 0.8:
-        raise InputError(f"{path}.split: valid + test = {params.split.valid + params.split.test:g} leaves too little to train on; allowed: at most 0.8")
+        share = params.split.valid + params.split.test
+        raise InputError(f"{path}.split: valid + test = {share:g} leaves too little to train on; allowed: at most 0.8")
     for kind, entries in (("datasets", params.datasets), ("runs", params.runs)):
         for name in entries:
             if not _NAME.fullmatch(name):
@@ -115,20 +114,6 @@ def load(path: Path = Path("params.yaml")) -> Params:
     return params
 
 
-def run_settings(params: Params, name: str, path: Path = Path("params.yaml")):
-    """(module, model config, loop settings) of a run: the layers merged, the family's own settings checked. Imports torch."""
-    from stages.runs import family_module
-    from stages.train.settings import TrainSettings
-
-    run, where = params.run(name), f"{path}.runs.{name}"
-    module = family_module(run.family, f"{where}.family")
-    config = configure(module.Config, run.model, f"{where}.model")
-    configure(TrainSettings, params.train, f"{path}.train")  # each layer is checked where it stands, so the line names the right place
-    configure(TrainSettings, run.train, f"{where}.train")
-    layers = {**module.Model.train_defaults, **params.train, **run.train}
-    return module, config, configure(TrainSettings, layers, f"{where}.train")
-
-
 def leaves(value, prefix: str = "") -> Iterator[tuple[str, object]]:
     """(dotted key, value) of every leaf of nested mappings; an empty mapping and a list are leaves."""
     if isinstance(value, dict) and value:
@@ -136,23 +121,3 @@ def leaves(value, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield from leaves(inner, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix, value
-
-
-def as_dict(config) -> dict:
-    return dataclasses.asdict(config)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.params", description="Check every setting of params.yaml and exit.")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    path = parser.parse_args().params
-    params = load(path)
-    for name in params.runs:
-        run_settings(params, name, path)
-    print(f"{path}: {len(params.datasets)} datasets and {len(params.runs)} runs, all settings known")
-
-
-if __name__ == "__main__":
-    from stages.command import command
-
-    command(main)

@@ -84,6 +84,17 @@ def _function(known, entry, where):
     return getattr(importlib.import_module(f"stages.ingest.{known.module}"), entry.name)
 
 
+def check(dataset: str, entry) -> None:
+    """Refuse what `ingest` would refuse of names and options, before any work: reads no data."""
+    where = f"datasets.{dataset}"
+    if entry.source == "path":
+        function = importlib.import_module(f"stages.ingest.{entry.domain}").from_path
+    else:
+        known = BUILTIN if entry.source == "builtin" else importlib.import_module("stages.ingest.public_files").PUBLIC
+        function = _function(known[choose(entry.name, known, f"{where}.name", f"{entry.source} source")], entry, where)
+    configure(options_of(function), entry.options, f"{where}.options")
+
+
 def options_of(function) -> type:
     """The options dataclass a source takes: the type of its first parameter."""
     return next(iter(typing.get_type_hints(function).values()))

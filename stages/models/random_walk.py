@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from stages.models.base import KernelModel, views
+from stages.models.parts.negative_sampling import written_out_loss as written_out_loss
 from stages.models.parts.sampling import alias_table, noise_weights, shuffled
 from stages.models.parts.skipgram import train
 from stages.models.parts.walks import graph_from, walk
-from stages.models.word2vec import written_out_loss as written_out_loss  # the same objective, over nodes
 from stages.settings import field
 
 CITATION = "Perozzi, Al-Rfou, Skiena: DeepWalk, KDD 2014; Grover, Leskovec: node2vec, KDD 2016"

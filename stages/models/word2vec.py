@@ -29,9 +29,9 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from stages.models.base import KernelModel, views
+from stages.models.parts.negative_sampling import written_out_loss as written_out_loss
 from stages.models.parts.sampling import alias_table, noise_weights, shuffled
 from stages.models.parts.skipgram import heldout, train
 from stages.settings import field
@@ -52,20 +52,6 @@ class Config:
     bias: bool = field(False, doc="an output bias per word")
     lr: float = field(0.025, above=0.0)
     lr_end: float = field(0.0001, low=0.0)
-
-
-def written_out_loss(inputs: Tensor, outputs: Tensor, bias: Tensor | None, contexts: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
-    """The objective in plain torch, summed over the batch.
-
-    inputs, outputs [V, D]; bias [V] or None; contexts [B, n] (skip-gram: n = 1), targets [B], negatives [B, k]. Scalar, in nats.
-    """
-    hidden = inputs[contexts].mean(1)                                            # (B, D)
-    rows = torch.cat([targets[:, None], negatives], 1)                           # (B, 1 + k)
-    scores = torch.einsum("bd,bkd->bk", hidden, outputs[rows])
-    if bias is not None:
-        scores = scores + bias[rows]
-    counted = (negatives != targets[:, None]).to(scores)
-    return -functional.logsigmoid(scores[:, 0]).sum() - (counted * functional.logsigmoid(-scores[:, 1:])).sum()
 
 
 class Model(KernelModel):

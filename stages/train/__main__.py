@@ -24,12 +24,12 @@ from stages.command import FAILED, command, fail  # noqa: E402
 from stages.files import new_folder, read_json, replacing, rounded, write_json  # noqa: E402
 from stages.models.base import KernelModel  # noqa: E402
 from stages.prepared import Prepared  # noqa: E402
-from stages.runs import family_module, save_tensors  # noqa: E402
-from stages.settings import InputError, choose, configure  # noqa: E402
+from stages.runs import save_tensors  # noqa: E402
+from stages.settings import InputError, choose  # noqa: E402
 from stages.train.checkpoints import Store, key_of  # noqa: E402
 from stages.train.loop import DivergedError, pick_device, train  # noqa: E402
 from stages.train.progress import Progress  # noqa: E402
-from stages.train.settings import TrainSettings  # noqa: E402
+from stages.train.settings import run_settings  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,18 +58,17 @@ def sources_of(module_file: Path) -> list[Path]:
 def read_run(name: str, params_file: Path, settings_file: Path | None):
     """(family, dataset, seeds, module, config, loop settings): from params.yaml, or from JSON on a machine without yaml."""
     if settings_file is None:
-        from stages.params import load, run_settings
+        from stages.params import load
 
         params = load(params_file)
-        run = params.run(name)
-        return run.family, run.dataset, list(run.seeds), *run_settings(params, name, params_file)
+        run, where = params.run(name), f"{params_file}.runs.{name}"
+        layers = {f"{params_file}.train": params.train, f"{where}.train": run.train}
+        return run.family, run.dataset, list(run.seeds), *run_settings(run.family, run.model, layers, where)
     given, where = read_json(settings_file), str(settings_file)
     for key in given:
         choose(key, ("family", "dataset", "seeds", "model", "train"), where, "key")
-    module = family_module(given.get("family", ""), f"{where}.family")
-    config = configure(module.Config, given.get("model"), f"{where}.model")
-    layers = {**module.Model.train_defaults, **given.get("train", {})}
-    return given["family"], given.get("dataset", ""), given.get("seeds", [0]), module, config, configure(TrainSettings, layers, f"{where}.train")
+    made = run_settings(given.get("family", ""), given.get("model", {}), {f"{where}.train": given.get("train", {})}, where)
+    return given["family"], given.get("dataset", ""), given.get("seeds", [0]), *made
 
 
 def write_curve(path: Path, curves: dict[int, list[dict]]) -> None:
@@ -78,7 +77,9 @@ def write_curve(path: Path, curves: dict[int, list[dict]]) -> None:
     with replacing(path) as temporary:
         lines = [",".join(["seed", "step", "loss", *columns])]
         for seed, rows in curves.items():
-            lines += [",".join([str(seed), str(r["step"]), *("" if k not in r else f"{rounded(float(r[k]))}" for k in ("loss", *columns))]) for r in rows]
+            for row in rows:
+                terms = [f"{rounded(float(row[k]))}" if k in row else "" for k in ("loss", *columns)]
+                lines.append(",".join([str(seed), str(row["step"]), *terms]))
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -86,7 +87,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m stages.train", description="Train every seed of a run; a killed one goes on from its last checkpoint.",
         epilog="examples: python -m stages.train vae --data data/prepared/digits --out data/models/vae;  on a machine with torch alone: "
-               "python -m stages.params --run vae > vae.json here, python -m stages.train vae --settings vae.json --data ... --out ... there")
+               "python -m stages.check --run vae > vae.json here, python -m stages.train vae --settings vae.json --data ... --out ... there")
     parser.add_argument("run")
     parser.add_argument("--data", type=Path, required=True, help="folder written by the prepare stage")
     parser.add_argument("--out", type=Path, required=True)
@@ -102,15 +103,15 @@ def main() -> None:
     family, dataset, seeds, module, config, settings = read_run(args.run, args.params, args.settings)
     data = Prepared(args.data)
     if data.meta["kind"] not in module.Model.kinds:
-        raise InputError(f"run {args.run}: family {family} reads {' or '.join(module.Model.kinds)}, but {args.data} holds {data.meta['kind']}; "
-                         "choose another dataset or family")
+        raise InputError(f"run {args.run}: family {family} reads {' or '.join(module.Model.kinds)}, but {args.data} holds "
+                         f"{data.meta['kind']}; choose another dataset or family")
     device = pick_device(settings.device)
     torch.set_num_threads(settings.threads)
     numba.set_num_threads(min(settings.threads, numba.config.NUMBA_NUM_THREADS))
     torch.use_deterministic_algorithms(True, warn_only=True)
     sources = sorted({*sources_of(Path(module.__file__)), *sources_of(Path(__file__)), *sorted(Path(__file__).parent.glob("*.py"))})
-    facts = {"model": dataclasses.asdict(config), "train": {**dataclasses.asdict(settings), "checkpoint_seconds": None}, "data": data.meta["hash"],
-             "torch": torch.__version__, "numpy": np.__version__, "numba": numba.__version__, "device": device.type}
+    facts = {"model": dataclasses.asdict(config), "train": {**dataclasses.asdict(settings), "checkpoint_seconds": None},
+             "data": data.meta["hash"], "torch": torch.__version__, "numpy": np.__version__, "numba": numba.__version__, "device": device.type}
     key = key_of(facts, sources)
     store = Store(args.checkpoints, args.run, key)
     store.begin(seeds)

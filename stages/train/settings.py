@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from stages.settings import field
+from stages.runs import family_module
+from stages.settings import configure, field
 
 
 @dataclass(frozen=True)
@@ -29,3 +31,18 @@ class TrainSettings:
     patience: int = field(0, low=0, doc="stop after so many looks without improvement and keep the best; 0: keep the last")
     ema: float = field(0.999, low=0.0, high=1.0, doc="decay of the moving average of weights, in families that keep one")
     checkpoint_seconds: float = field(15.0, low=0.0, doc="0: after every step")
+
+
+def run_settings(family: str, model: Mapping, layers: Mapping[str, Mapping], where: str):
+    """(module, the family's Config, TrainSettings) of a run.
+
+    `layers` maps the place of each layer of loop settings to it, widest first; each is checked where it stands, so that a mistake's line
+    names that place. `where` is the place of the run.
+    """
+    module = family_module(family, f"{where}.family")
+    config = configure(module.Config, model, f"{where}.model")
+    merged = dict(module.Model.train_defaults)
+    for place, layer in layers.items():
+        configure(TrainSettings, layer, place)
+        merged.update(layer)
+    return module, config, configure(TrainSettings, merged, f"{where}.train")

@@ -5,6 +5,7 @@ from typing import Literal
 
 import pytest
 
+from stages.check import check
 from stages.params import leaves, load
 from stages.settings import InputError, configure, field
 
@@ -81,24 +82,30 @@ def test_params_mistakes(tmp_path, old, new, expected):
     assert expected in str(caught.value) and "\n" not in str(caught.value) and str(path) in str(caught.value)
 
 
-def test_family_settings_are_checked_where_they_stand(tmp_path):
-    from stages.params import run_settings
-
-    for text, expected in (("model: {latnet: 3}", "runs.r.model.latnet: unknown setting"), ("train: {lr: -1}", "runs.r.train.lr: -1.0 is out of range"),
-                           ("family: vea", "runs.r.family: unknown family 'vea'")):
-        body = PARAMS.replace("family: vae", text) if text.startswith("family") else PARAMS.replace("features: none}", f"features: none, {text}}}")
-        path = write(tmp_path, body)
-        with pytest.raises(InputError, match=expected.replace(".", r"\.")):
-            run_settings(load(path), "r", path)
+@pytest.mark.parametrize(("old", "new", "expected"), [
+    ("features: none", "features: none, model: {latnet: 3}", "runs.r.model.latnet: unknown setting; allowed: latent"),
+    ("features: none", "features: none, train: {lr: -1}", "runs.r.train.lr: -1.0 is out of range"),
+    ("train: {}", "train: {thraeds: 2}", "params.yaml.train.thraeds: unknown setting"),
+    ("family: vae", "family: vea", "runs.r.family: unknown family 'vea'"),
+    ("features: none", "features: none, evaluate: {iw: [7]}", "runs.r.evaluate.iw[0]: unknown value 7; allowed: 1, 5, 50, 500, 5000"),
+    ("name: digits", "name: digit", "datasets.a.name: unknown builtin source 'digit'"),
+    ("name: digits, options: {}", "name: digits, options: {sise: 3}", "datasets.a.options.sise: unknown setting"),
+    ("validate: {}, prepare", "validate: {min_rwos: 3}, prepare", "datasets.a.validate.min_rwos: unknown setting"),
+    ("validate: {}\ntrain", "validate: {images: {min_rows: many}}\ntrain", "validate.images.min_rows: expected a whole number, found 'many'"),
+])
+def test_every_setting_is_checked_where_it_stands_before_any_work(tmp_path, old, new, expected):
+    path = write(tmp_path, PARAMS.replace(old, new, 1))
+    with pytest.raises(InputError) as caught:
+        check(load(path), path)
+    assert expected in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_layers_narrowest_wins(tmp_path):
     from stages.models.vae import Model
-    from stages.params import run_settings
 
     path = write(tmp_path, PARAMS.replace("train: {}", "train: {steps: 7, lr: 0.5}").replace("features: none}", "features: none, train: {lr: 0.25}}"))
-    settings = run_settings(load(path), "r", path)[2]
-    assert (settings.steps, settings.lr, settings.batch_size) == (7, 0.25, Model.train_defaults["batch_size"])
+    settings = check(load(path), path)["r"]["train"]
+    assert (settings["steps"], settings["lr"], settings["batch_size"]) == (7, 0.25, Model.train_defaults["batch_size"])
 
 
 def test_leaves():
