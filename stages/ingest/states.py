@@ -38,11 +38,16 @@ def main() -> None:
 
 
 def update(params: Path, out: Path, check: bool = False) -> list[str]:
-    """Names of the datasets whose state differs from `out`, which is written unless `check`. Entries without a dataset are removed."""
+    """Names of the datasets whose state differs from `out`, which is written unless `check`. Entries without a dataset are removed.
+
+    Datasets that only a profile has are looked at too: `dvc exp run -S +profiles=NAME` finds their entries nowhere else.
+    """
     memo_path = out.with_name(".sources_memo.json")
     memo = _read(memo_path) if memo_path.is_file() else {}
     before = dict(memo)
     datasets = _datasets(params)
+    for profile in sorted(Path(params).parent.glob("profiles/*.yaml")):
+        datasets = {**_datasets(profile, required=False), **datasets}
     found = {str(name): state(entry, memo) for name, entry in sorted(datasets.items(), key=lambda e: str(e[0]))}
     old = _read(out) if out.is_file() else {}
     changed = sorted(name for name in {*old, *found} if old.get(name) != found.get(name))
@@ -88,7 +93,7 @@ def _sha256(file, memo):
     return total
 
 
-def _datasets(params):
+def _datasets(params, required=True):
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -99,6 +104,8 @@ def _datasets(params):
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{params}: not readable as YAML ({error})") from None
     datasets = settings.get("datasets") if isinstance(settings, dict) else None
+    if datasets is None and not required:
+        return {}
     if not isinstance(datasets, dict):
         raise InputError(f"{params}: expected a mapping under datasets:, found {datasets!r}")
     return datasets

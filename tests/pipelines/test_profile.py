@@ -6,9 +6,10 @@ import json
 import sys
 
 import pytest
-from conftest import dvc, sh, steer
+from conftest import ROOT, dvc, sh, steer
 
 from pipelines.graph import Graph
+from pipelines.summary import read_yaml
 
 STUDY = """\
 # @package _global_
@@ -96,3 +97,11 @@ def test_wrong_profiles_are_one_line(studied):
     sh(studied, "git", "commit", "-q", "-am", "broken")
     broken = module(studied, "profile", "study")
     assert broken.returncode == 2 and broken.stderr.startswith("error: profiles/study.yaml: cannot be laid over params.yaml: ")
+
+
+def test_the_states_of_sources_know_the_datasets_of_profiles():
+    """`dvc exp run -S +profiles=paper` fails on a dataset without an entry in data/sources.json."""
+    states = json.loads((ROOT / "data/sources.json").read_text())
+    missing = [f"{path.stem}: {name}" for path in sorted((ROOT / "profiles").glob("*.yaml"))
+               for name in read_yaml(path).get("datasets", {}) if name not in states]
+    assert not missing, "run python -m stages.ingest.states"
