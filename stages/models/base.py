@@ -41,7 +41,9 @@ class Model(nn.Module):
 
     What evaluation may ask for, defined only where it makes sense:
         encode(x) -> [B, D]; sample(n, generator) -> [n, ...]; reconstruct(x) -> like x; score(h, r, t) -> [B] (higher is likelier);
-        log_likelihood(x, k, generator) -> [B] in nats; logits(x) -> [B, classes]; features(x) -> [B, D]; vectors() -> {name: [N, D] float32}.
+        log_likelihood(x, k, generator) -> [B] in nats; bound(x, generator) -> (distortion [B], rate [B, D]) in nats;
+        tail_scores(h, r), head_scores(r, t) -> [B, entities]; logits(x) -> [B, classes]; features(x) -> [B, D];
+        vectors() -> {name: [N, D] float32}.
     """
 
     kinds: tuple[str, ...] = ()
@@ -73,7 +75,7 @@ class KernelModel(Model):
     """
 
     def epoch(self, data: Mapping[str, np.ndarray], seed: int, epoch: int, epochs: int, threads: int) -> tuple[int, dict[str, float]]:
-        """One pass in place. Returns (examples processed, terms to log, `loss` among them). A pure function of state, data, seed and epoch."""
+        """One pass in place: (examples processed, terms to log, `loss` among them). A pure function of state, data, seed and epoch."""
         raise NotImplementedError
 
 

@@ -30,13 +30,14 @@ class Config:
 class Model(Base):
     kinds = ("images",)
     inputs = ("images", "labels")
-    train_defaults = {"steps": 1000, "batch_size": 128, "lr": 2e-3, "lr_decay": "cosine",
-                      "validate_every": 250, "log_every": 50}
+    train_defaults = {"steps": 1000, "batch_size": 128, "lr": 2e-3, "lr_decay": "cosine", "validate_every": 250, "log_every": 50}
 
     def __init__(self, config: Config, meta: dict):
         super().__init__()
         if meta["classes"] < 2:
-            raise InputError(f"family classifier needs at least 2 classes, but the dataset has {meta['classes']}; choose a labelled dataset")
+            raise InputError(
+                f"family classifier needs at least 2 classes, but the dataset has {meta['classes']}; choose a labelled dataset"
+            )
         height, width, depth = meta["shape"]
         self.config = config
         layers, side, channels = [], min(height, width), config.channels

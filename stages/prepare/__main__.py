@@ -21,12 +21,19 @@ from stages.prepare.text import TextSettings, counts, documents, pairs, question
 from stages.settings import InputError, choose, configure
 
 TEXT = {"documents": documents, "pairs": pairs, "questions": questions, "counts": counts}
-SETTINGS = {"receipts": ReceiptSettings, "graph": GraphSettings, "triples": TripleSettings, "images": ImageSettings, "points": ImageSettings,
-            **dict.fromkeys(TEXT, TextSettings)}
+SETTINGS = {
+    "receipts": ReceiptSettings,
+    "graph": GraphSettings,
+    "triples": TripleSettings,
+    "images": ImageSettings,
+    "points": ImageSettings,
+    **dict.fromkeys(TEXT, TextSettings),
+}
 
 
 def prepare(folder: Path, kind: str, settings, shares: Shares, source: dict):
     """(arrays, tables, meta) of the cleaned tables in `folder`."""
+
     def table(name):
         path = folder / f"{name}.parquet"
         if not path.is_file():
@@ -48,8 +55,11 @@ def prepare(folder: Path, kind: str, settings, shares: Shares, source: dict):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.prepare", description="Encode a validated dataset.",
-                                     epilog="example: python -m stages.prepare shop --in data/clean/shop --out data/prepared/shop")
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.prepare",
+        description="Encode a validated dataset.",
+        epilog="example: python -m stages.prepare shop --in data/clean/shop --out data/prepared/shop",
+    )
     parser.add_argument("dataset")
     parser.add_argument("--in", dest="source", type=Path, required=True, help="folder written by the validate stage")
     parser.add_argument("--out", type=Path, required=True)
@@ -72,7 +82,9 @@ def main() -> None:
             digest.update(array.tobytes())
         for name, rows in tables.items():
             write_json(out / f"{name}.json", rows)
-        write_json(out / "meta.json", {"dataset": args.dataset, "domain": source["domain"], "kind": kind, **meta, "hash": digest.hexdigest()})
+        write_json(
+            out / "meta.json", {"dataset": args.dataset, "domain": source["domain"], "kind": kind, **meta, "hash": digest.hexdigest()}
+        )
 
 
 if __name__ == "__main__":

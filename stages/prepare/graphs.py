@@ -29,7 +29,10 @@ def graph(edges: pl.DataFrame, nodes: pl.DataFrame, settings: GraphSettings, sha
     """arrays, tables, meta of kind graph: undirected, parallel edges summed, self-loops left out."""
     names = sorted(nodes["node_id"].unique())
     index = pl.DataFrame({"node": names, "id": np.arange(len(names), dtype=np.int64)})
-    ends = [edges.select(pl.col(c).alias("node")).join(index, on="node", how="left", maintain_order="left")["id"].to_numpy() for c in ("source", "target")]
+    ends = [
+        edges.select(pl.col(c).alias("node")).join(index, on="node", how="left", maintain_order="left")["id"].to_numpy()
+        for c in ("source", "target")
+    ]
     u, v = np.minimum(*ends), np.maximum(*ends)
     weight = edges["weight"].to_numpy().astype(np.float64) if "weight" in edges.columns else np.ones(len(u))
     keep = u != v
@@ -107,10 +110,19 @@ def triples(table: pl.DataFrame, settings: TripleSettings, shares: Shares):
         raise InputError("no triple is left in the train split; lower split.valid and split.test")
     names, kinds = sorted(entities), sorted(relations)
     e, k = {x: i for i, x in enumerate(names)}, {x: i for i, x in enumerate(kinds)}
-    arrays = {f"{s}.triples": np.array([(e[h], k[r], e[t]) for (h, r, t), at in zip(rows, split, strict=True) if at == s], np.int32).reshape(-1, 3)
-              for s in SPLITS}
-    meta = {"entities": len(names), "relations": len(kinds), "triples": {s: len(arrays[f"{s}.triples"]) for s in SPLITS},
-            "left_out": left_out, "categories": categories(arrays["train.triples"], kinds)}
+    arrays = {
+        f"{s}.triples": np.array([(e[h], k[r], e[t]) for (h, r, t), at in zip(rows, split, strict=True) if at == s], np.int32).reshape(
+            -1, 3
+        )
+        for s in SPLITS
+    }
+    meta = {
+        "entities": len(names),
+        "relations": len(kinds),
+        "triples": {s: len(arrays[f"{s}.triples"]) for s in SPLITS},
+        "left_out": left_out,
+        "categories": categories(arrays["train.triples"], kinds),
+    }
     return arrays, {"entities": names, "relations": kinds}, meta
 
 

@@ -35,10 +35,19 @@ def tokens(texts: pl.Series, settings: TextSettings) -> pl.Series:
     return texts.str.extract_all(r"[\w\p{M}]+(?:['’\x{200c}\x{200d}][\w\p{M}]+)*|[^\w\s]")
 
 
-def vocabulary(token_lists: list[pl.Series], settings: TextSettings, specials: tuple[str, ...] = (UNKNOWN,)) -> tuple[list[str], np.ndarray]:
+def vocabulary(
+    token_lists: list[pl.Series], settings: TextSettings, specials: tuple[str, ...] = (UNKNOWN,)
+) -> tuple[list[str], np.ndarray]:
     """(words by falling train count, ties by spelling; their counts int64). Specials come first."""
-    counted = (pl.concat([t.explode(empty_as_null=False) if t.dtype == pl.List else t for t in token_lists]).rename("w").to_frame()
-               .drop_nulls().group_by("w").len().sort(["len", "w"], descending=[True, False]))
+    counted = (
+        pl.concat([t.explode(empty_as_null=False) if t.dtype == pl.List else t for t in token_lists])
+        .rename("w")
+        .to_frame()
+        .drop_nulls()
+        .group_by("w")
+        .len()
+        .sort(["len", "w"], descending=[True, False])
+    )
     kept = counted.filter(pl.col("len") >= settings.min_count).head(max(settings.max_words - len(specials), 0))
     rare = int(counted["len"].sum() - kept["len"].sum())
     counts = np.concatenate([[rare], np.zeros(len(specials) - 1, np.int64), kept["len"].to_numpy().astype(np.int64)])
@@ -83,9 +92,14 @@ def documents(table: pl.DataFrame, settings: TextSettings, shares: Shares):
         arrays[f"{s}.tokens"], arrays[f"{s}.offsets"], n = encode(lists[s], _ids(words), settings)
         arrays[f"{s}.labels"] = _label_ids(parts[s], labels)
         cut += n
-    meta = {"words": len(words), "classes": len(labels), "cut": cut, "documents": {s: len(p) for s, p in parts.items()},
-            "tokens": {s: len(arrays[f"{s}.tokens"]) for s in SPLITS},
-            "unknown_share": {s: float((arrays[f"{s}.tokens"] == 0).mean()) if len(arrays[f"{s}.tokens"]) else 0.0 for s in SPLITS}}
+    meta = {
+        "words": len(words),
+        "classes": len(labels),
+        "cut": cut,
+        "documents": {s: len(p) for s, p in parts.items()},
+        "tokens": {s: len(arrays[f"{s}.tokens"]) for s in SPLITS},
+        "unknown_share": {s: float((arrays[f"{s}.tokens"] == 0).mean()) if len(arrays[f"{s}.tokens"]) else 0.0 for s in SPLITS},
+    }
     return arrays, {"words": words, "labels": labels}, meta
 
 
@@ -105,7 +119,11 @@ def pairs(table: pl.DataFrame, settings: TextSettings, shares: Shares):
 
 def questions(table: pl.DataFrame, settings: TextSettings, shares: Shares):
     """Question-answer pairs: one vocabulary; the rows of a question stay in one split; S.question.*, S.answer.*, S.labels, S.ids."""
-    keyed = table.with_columns(group=pl.coalesce("group", "question_id")) if "group" in table.columns else table.with_columns(group=pl.col("question_id"))
+    keyed = (
+        table.with_columns(group=pl.coalesce("group", "question_id"))
+        if "group" in table.columns
+        else table.with_columns(group=pl.col("question_id"))
+    )
     table = with_splits(keyed, "question_id", shares)
     parts = {s: table.filter(pl.col("split") == s) for s in SPLITS}
     lists = {(s, side): tokens(parts[s][side], settings) for s in SPLITS for side in ("question", "answer")}
@@ -131,10 +149,18 @@ def counts(table: pl.DataFrame, settings: TextSettings, shares: Shares):
     words, labels = [UNKNOWN, *totals["w"]], _labels(table)
     arrays = {"counts": np.concatenate([[0], totals["len"].to_numpy()]).astype(np.int64)}
     for s, part in parts.items():
-        known = (part.select("words", "counts").with_row_index("row").explode(["words", "counts"], empty_as_null=False)
-                 .join(_ids(words), left_on="words", right_on="w", how="inner", maintain_order="left"))
+        known = (
+            part.select("words", "counts")
+            .with_row_index("row")
+            .explode(["words", "counts"], empty_as_null=False)
+            .join(_ids(words), left_on="words", right_on="w", how="inner", maintain_order="left")
+        )
         arrays[f"{s}.words"], arrays[f"{s}.counts"] = known["id"].to_numpy().astype(np.int32), known["counts"].to_numpy().astype(np.int32)
         per_row = np.bincount(known["row"].to_numpy(), minlength=len(part)) if len(part) else np.zeros(0, np.int64)
         arrays[f"{s}.offsets"] = np.concatenate([[0], np.cumsum(per_row)]).astype(np.int64)
         arrays[f"{s}.labels"] = _label_ids(part, labels)
-    return arrays, {"words": words, "labels": labels}, {"words": len(words), "classes": len(labels), "documents": {s: len(p) for s, p in parts.items()}}
+    return (
+        arrays,
+        {"words": words, "labels": labels},
+        {"words": len(words), "classes": len(labels), "documents": {s: len(p) for s, p in parts.items()}},
+    )

@@ -85,9 +85,11 @@ def write_curve(path: Path, curves: dict[int, list[dict]]) -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m stages.train", description="Train every seed of a run; a killed one goes on from its last checkpoint.",
+        prog="python -m stages.train",
+        description="Train every seed of a run; a killed one goes on from its last checkpoint.",
         epilog="examples: python -m stages.train vae --data data/prepared/digits --out data/models/vae;  on a machine with torch alone: "
-               "python -m stages.check --run vae > vae.json here, python -m stages.train vae --settings vae.json --data ... --out ... there")
+        "python -m stages.check --run vae > vae.json here, python -m stages.train vae --settings vae.json --data ... --out ... there",
+    )
     parser.add_argument("run")
     parser.add_argument("--data", type=Path, required=True, help="folder written by the prepare stage")
     parser.add_argument("--out", type=Path, required=True)
@@ -103,15 +105,24 @@ def main() -> None:
     family, dataset, seeds, module, config, settings = read_run(args.run, args.params, args.settings)
     data = Prepared(args.data)
     if data.meta["kind"] not in module.Model.kinds:
-        raise InputError(f"run {args.run}: family {family} reads {' or '.join(module.Model.kinds)}, but {args.data} holds "
-                         f"{data.meta['kind']}; choose another dataset or family")
+        raise InputError(
+            f"run {args.run}: family {family} reads {' or '.join(module.Model.kinds)}, but {args.data} holds "
+            f"{data.meta['kind']}; choose another dataset or family"
+        )
     device = pick_device(settings.device)
     torch.set_num_threads(settings.threads)
     numba.set_num_threads(min(settings.threads, numba.config.NUMBA_NUM_THREADS))
     torch.use_deterministic_algorithms(True, warn_only=True)
     sources = sorted({*sources_of(Path(module.__file__)), *sources_of(Path(__file__)), *sorted(Path(__file__).parent.glob("*.py"))})
-    facts = {"model": dataclasses.asdict(config), "train": {**dataclasses.asdict(settings), "checkpoint_seconds": None},
-             "data": data.meta["hash"], "torch": torch.__version__, "numpy": np.__version__, "numba": numba.__version__, "device": device.type}
+    facts = {
+        "model": dataclasses.asdict(config),
+        "train": {**dataclasses.asdict(settings), "checkpoint_seconds": None},
+        "data": data.meta["hash"],
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "device": device.type,
+    }
     key = key_of(facts, sources)
     store = Store(args.checkpoints, args.run, key)
     store.begin(seeds)
@@ -131,18 +142,38 @@ def main() -> None:
         for seed, result in trained.items():
             (out / str(seed)).mkdir()
             save_tensors(out / str(seed) / "weights.safetensors", result.weights)
-        write_json(out / "run.json", {
-            "run": args.run, "family": family, "dataset": dataset or data.meta["dataset"], "domain": data.meta["domain"], "seeds": list(seeds),
-            "model": dataclasses.asdict(config), "train": dataclasses.asdict(settings), "parameters": parameters,
-            "steps": {str(s): r.steps for s, r in trained.items()}, "reproducible": device.type == "cpu" and (settings.threads == 1 or not kernel),
-            "source": key_of({}, sources_of(Path(module.__file__)))})
+        write_json(
+            out / "run.json",
+            {
+                "run": args.run,
+                "family": family,
+                "dataset": dataset or data.meta["dataset"],
+                "domain": data.meta["domain"],
+                "seeds": list(seeds),
+                "model": dataclasses.asdict(config),
+                "train": dataclasses.asdict(settings),
+                "parameters": parameters,
+                "steps": {str(s): r.steps for s, r in trained.items()},
+                "reproducible": device.type == "cpu" and (settings.threads == 1 or not kernel),
+                "source": key_of({}, sources_of(Path(module.__file__))),
+            },
+        )
     write_curve(args.reports / "curves" / f"{args.run}.csv", {s: r.curve for s, r in trained.items()})
     seconds = sum(r.seconds for r in trained.values())
-    write_json(args.reports / "timing" / f"{args.run}.json", {
-        "seconds": seconds, "examples_per_second": sum(r.examples for r in trained.values()) / max(seconds, 1e-9),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "threads": settings.threads,
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu", "machine": platform.platform(),
-        "processor": platform.processor() or platform.machine(), "python": platform.python_version(), "torch": torch.__version__})
+    write_json(
+        args.reports / "timing" / f"{args.run}.json",
+        {
+            "seconds": seconds,
+            "examples_per_second": sum(r.examples for r in trained.values()) / max(seconds, 1e-9),
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "threads": settings.threads,
+            "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+            "machine": platform.platform(),
+            "processor": platform.processor() or platform.machine(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+    )
     store.finish(seeds)
     print(json.dumps({"run": args.run, "seconds": round(seconds, 1), "out": str(args.out)}))
 

@@ -64,8 +64,16 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def train(model: Model, data: Mapping[str, np.ndarray], settings: TrainSettings, seed: int, device: torch.device,
-          store: Store | None = None, progress: Progress | None = None, stop_after: int | None = None) -> Trained | None:
+def train(
+    model: Model,
+    data: Mapping[str, np.ndarray],
+    settings: TrainSettings,
+    seed: int,
+    device: torch.device,
+    store: Store | None = None,
+    progress: Progress | None = None,
+    stop_after: int | None = None,
+) -> Trained | None:
     """Train `model` in place on `data`, from its last checkpoint in `store` if there is one.
 
     `stop_after` ends after that many steps with a checkpoint and returns None (what being killed looks like, for tests). Raises
@@ -135,7 +143,9 @@ def _look(model: Model, data, seed: int, device: torch.device) -> dict[str, floa
         found = model.validate(data)
     model.train()
     if not found:
-        raise InputError(f"train.validate_every: {type(model).__module__.rsplit('.', 1)[-1]} watches nothing on the validation split; set it to 0")
+        raise InputError(
+            f"train.validate_every: {type(model).__module__.rsplit('.', 1)[-1]} watches nothing on the validation split; set it to 0"
+        )
     return found
 
 
@@ -280,5 +290,7 @@ def decay(kind: str, step: int, steps: int) -> float:
 def _finite(terms: Mapping[str, float], phase: str, step: int) -> None:
     if not all(map(math.isfinite, terms.values())):
         shown = ", ".join(f"{k} {v:.6g}" for k, v in terms.items())
-        raise DivergedError(f"training diverged in phase {phase!r} at step {step}: {shown}; lower train.lr or set train.clip_norm "
-                            "(the last good checkpoint is kept)")
+        raise DivergedError(
+            f"training diverged in phase {phase!r} at step {step}: {shown}; lower train.lr or set train.clip_norm "
+            "(the last good checkpoint is kept)"
+        )

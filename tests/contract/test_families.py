@@ -1,4 +1,4 @@
-"""What every family must hold, found by file name: none can be missed. What a family means is tested in tests/stages/models/test_<family>.py."""
+"""What every family must hold, found by file name: none can be missed. What a family means has a test file of its own in tests/stages/models."""
 
 import subprocess
 import sys
@@ -26,7 +26,10 @@ SMALL = {"classifier": {"channels": 8, "features": 16}, "vae": {"hidden": [32], 
 
 def sequences(rng, n, vocabulary):
     lengths = rng.integers(3, 8, n)
-    return {"tokens": rng.integers(0, vocabulary, lengths.sum()).astype(np.int32), "offsets": np.concatenate([[0], lengths.cumsum()]).astype(np.int64)}
+    return {
+        "tokens": rng.integers(0, vocabulary, lengths.sum()).astype(np.int32),
+        "offsets": np.concatenate([[0], lengths.cumsum()]).astype(np.int64),
+    }
 
 
 def small_data(kind):
@@ -42,14 +45,20 @@ def small_data(kind):
         keep = (rng.random(len(u)) < 0.4) | (v == u + 1)
         rows, columns = np.concatenate([u[keep], v[keep]]), np.concatenate([v[keep], u[keep]])
         order = np.lexsort((columns, rows))
-        data = {"indptr": np.concatenate([[0], np.bincount(rows, minlength=12).cumsum()]).astype(np.int64), "indices": columns[order].astype(np.int32),
-                "weights": np.ones(len(rows), np.float32), "labels": (np.arange(12) % 3).astype(np.int32)}
+        data = {
+            "indptr": np.concatenate([[0], np.bincount(rows, minlength=12).cumsum()]).astype(np.int64),
+            "indices": columns[order].astype(np.int32),
+            "weights": np.ones(len(rows), np.float32),
+            "labels": (np.arange(12) % 3).astype(np.int32),
+        }
         for name in ("heldout", "heldout_valid"):
             data |= {f"{name}.edges": np.array([[0, 5]], np.int32), f"{name}.non_edges": np.array([[1, 7]], np.int32)}
         return data, {**meta, "nodes": 12, "edges": len(rows) // 2, "classes": 3}
     if kind == "triples":
         for split, n in (("train", 80), ("valid", 10), ("test", 10)):
-            data[f"{split}.triples"] = np.stack([rng.integers(15, size=n), rng.integers(3, size=n), rng.integers(15, size=n)], 1).astype(np.int32)
+            data[f"{split}.triples"] = np.stack([rng.integers(15, size=n), rng.integers(3, size=n), rng.integers(15, size=n)], 1).astype(
+                np.int32
+            )
         return data, {**meta, "entities": 15, "relations": 3}
     if kind == "points":
         return {f"{s}.points": rng.normal(size=(40, 2)).astype(np.float32) for s in ("train", "valid", "test")}, {**meta, "shape": [2]}
@@ -78,8 +87,11 @@ def test_loss_is_a_finite_scalar_and_each_phase_reaches_all_its_parameters_and_n
     batches = Batches(data, model.inputs, 16, 0, CPU)
     reached = set()
     for phase in model.phases:
-        own = {id(p) for name in phase.modules for p in getattr(model, name).parameters()} if phase.modules else {
-            id(p) for p in model.parameters() if p.requires_grad}
+        own = (
+            {id(p) for name in phase.modules for p in getattr(model, name).parameters()}
+            if phase.modules
+            else {id(p) for p in model.parameters() if p.requires_grad}
+        )
         trainable = [p for p in model.parameters() if p.requires_grad]
         for p in trainable:
             p.requires_grad_(id(p) in own)
@@ -171,7 +183,8 @@ BARE = """
 import sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"dvc", "dvclive", "prefect", "polars", "great_expectations", "torchmetrics", "sklearn", "yaml", "pydantic", "pandas",
+        if name.split(".")[0] in {"dvc", "dvclive", "prefect", "polars", "great_expectations", "torchmetrics", "sklearn", "yaml", "pydantic",
+                                  "pandas",
                                   "rich", "jinja2", "networkx", "PIL"}:
             raise ImportError("blocked: " + name)
 sys.meta_path.insert(0, Blocked())

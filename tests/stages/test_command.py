@@ -13,14 +13,21 @@ from stages.runs import load_run, read_tensors, save_tensors
 from stages.settings import InputError
 
 
-@pytest.mark.parametrize(("raised", "code", "expected"), [
-    (InputError("a.b: unknown\n  thing"), 2, "error: a.b: unknown thing\n"),
-    (MemoryError(), 1, "error: out of memory: the machine has no more to give; use a smaller batch_size or dataset\n"),
-    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried\nstack"), 1, "error: out of memory: [enforce fail]"),
-    (RuntimeError("CUDA error: device-side assert or device lost"), 1, "error: the GPU failed: CUDA error"),
-    (OSError(errno.ENOSPC, "No space left on device", "x/y"), 1, "error: disk full while writing x/y; free some space and run again"),
-    (KeyboardInterrupt(), 130, "error: interrupted; run again to go on"),
-])
+@pytest.mark.parametrize(
+    ("raised", "code", "expected"),
+    [
+        (InputError("a.b: unknown\n  thing"), 2, "error: a.b: unknown thing\n"),
+        (MemoryError(), 1, "error: out of memory: the machine has no more to give; use a smaller batch_size or dataset\n"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried\nstack"),
+            1,
+            "error: out of memory: [enforce fail]",
+        ),
+        (RuntimeError("CUDA error: device-side assert or device lost"), 1, "error: the GPU failed: CUDA error"),
+        (OSError(errno.ENOSPC, "No space left on device", "x/y"), 1, "error: disk full while writing x/y; free some space and run again"),
+        (KeyboardInterrupt(), 130, "error: interrupted; run again to go on"),
+    ],
+)
 def test_one_line_and_the_exit_code(raised, code, expected, capsys):
     def main():
         raise raised

@@ -67,7 +67,15 @@ def test_layers_run_one_way():
     for path in sorted((ROOT / "pipelines").glob("*.py")):
         used = {p.relative_to(ROOT).parts[1] for p in imports(path, set()) if p.relative_to(ROOT).parts[0] == "stages"}
         assert not used & {"models", "train", "evaluate", "ingest", "validate", "prepare", "report"}, path
-    allowed = {"train": {"models"}, "evaluate": {"models"}, "models": set(), "ingest": set(), "validate": set(), "prepare": set(), "report": set()}
+    allowed = {
+        "train": {"models"},
+        "evaluate": {"models"},
+        "models": set(),
+        "ingest": set(),
+        "validate": set(),
+        "prepare": set(),
+        "report": set(),
+    }
     for stage, others in allowed.items():
         for path in sorted((ROOT / "stages" / stage).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -92,6 +92,7 @@ def test_two_planted_modes_are_both_found():
     dark, light = np.full((128, 2, 2, 1), 40), np.full((128, 2, 2, 1), 215)
     images = np.clip(np.concatenate([dark, light]) + rng.normal(0, 8, (256, 2, 2, 1)), 0, 255).astype(np.uint8)
     net = model(hidden=(32,), latent=4)
-    train(net, {"train.images": images}, TrainSettings(steps=600, batch_size=64, lr=2e-3, betas=(0.0, 0.99), ema=0.98), 0, torch.device("cpu"))
+    settings = TrainSettings(steps=600, batch_size=64, lr=2e-3, betas=(0.0, 0.99), ema=0.98)
+    train(net, {"train.images": images}, settings, 0, torch.device("cpu"))
     mean = net.sample(400, torch.Generator().manual_seed(0)).flatten(1).mean(1)
     assert 0.2 < (mean < 0.4).float().mean() < 0.8 and ((mean < 0.35) | (mean > 0.65)).float().mean() > 0.8

@@ -47,7 +47,8 @@ def test_valid_is_carved_from_a_published_train():
     out = with_splits(table, "doc_id", SHARES)
     assert out["split"][150:].unique().to_list() == ["test"]
     assert {d for d, s in out[:150].select("doc_id", "split").iter_rows() if s == "valid"} == {
-        d for d in ids(150) if by_hash(d, SHARES) == "valid"}
+        d for d in ids(150) if by_hash(d, SHARES) == "valid"
+    }
 
 
 def test_nothing_left_to_train_on_is_said():
@@ -56,8 +57,10 @@ def test_nothing_left_to_train_on_is_said():
 
 
 def documents(texts, **settings):
-    table = pl.DataFrame({"doc_id": ids(len(texts)), "split": ["train"] * (len(texts) - 2) + ["valid", "test"], "text": texts, "label": None},
-                         schema_overrides={"label": pl.String})
+    table = pl.DataFrame(
+        {"doc_id": ids(len(texts)), "split": ["train"] * (len(texts) - 2) + ["valid", "test"], "text": texts, "label": None},
+        schema_overrides={"label": pl.String},
+    )
     return text.documents(table, text.TextSettings(**settings), SHARES)
 
 
@@ -91,20 +94,41 @@ def test_pairs_questions_and_counts():
     table = pl.DataFrame({"pair_id": ids(3), "split": ["train", "train", "test"], "source": ["x y", "z", "x"], "target": ["1", "2 3", "9"]})
     arrays, tables, meta = text.pairs(table, text.TextSettings(), SHARES)
     assert tables["target.words"][:3] == ["<unk>", "<s>", "</s>"] and arrays["test.target.tokens"].tolist() == [0]
-    asked = pl.DataFrame({"question_id": ["q", "q", "r"], "split": ["train", "train", "test"], "question": ["a b", "a b", "a"],
-                          "answer": ["c", "d", "c"], "label": [1, 0, 1]})
+    asked = pl.DataFrame(
+        {
+            "question_id": ["q", "q", "r"],
+            "split": ["train", "train", "test"],
+            "question": ["a b", "a b", "a"],
+            "answer": ["c", "d", "c"],
+            "label": [1, 0, 1],
+        }
+    )
     arrays, _, _ = text.questions(asked, text.TextSettings(), SHARES)
     assert arrays["train.ids"].tolist() == [0, 0] and arrays["train.labels"].tolist() == [1, 0]
-    bags = pl.DataFrame({"doc_id": ids(3), "split": ["train", "train", "test"], "label": ["x", "y", "x"], "words": [["a", "b"], ["b"], ["b", "new"]],
-                         "counts": [[1, 2], [3], [4, 5]]})
+    bags = pl.DataFrame(
+        {
+            "doc_id": ids(3),
+            "split": ["train", "train", "test"],
+            "label": ["x", "y", "x"],
+            "words": [["a", "b"], ["b"], ["b", "new"]],
+            "counts": [[1, 2], [3], [4, 5]],
+        }
+    )
     arrays, tables, _ = text.counts(bags, text.TextSettings(), SHARES)
     assert tables["words"] == ["<unk>", "b", "a"] and arrays["counts"].tolist() == [0, 5, 1]
     assert arrays["test.words"].tolist() == [1] and arrays["test.counts"].tolist() == [4] and arrays["test.offsets"].tolist() == [0, 1]
 
 
 def receipt_table():
-    return pl.DataFrame({"receipt_id": ["1", "1", "2", "2", "3", "4"], "position": [1, 0, 0, 1, 0, 0], "item_id": ["b", "a", "a", "c", "new", "a"],
-                         "item": ["B", "A", "A", "C", "New", "A"], "split": ["train"] * 4 + ["test", "valid"]})
+    return pl.DataFrame(
+        {
+            "receipt_id": ["1", "1", "2", "2", "3", "4"],
+            "position": [1, 0, 0, 1, 0, 0],
+            "item_id": ["b", "a", "a", "c", "new", "a"],
+            "item": ["B", "A", "A", "C", "New", "A"],
+            "split": ["train"] * 4 + ["test", "valid"],
+        }
+    )
 
 
 def test_receipts():
@@ -127,8 +151,10 @@ def random_graph(n=40, edges=150, seed=0):
     rng = np.random.default_rng(seed)
     names = [f"n{i:02d}" for i in range(n)]
     pairs = rng.integers(n, size=(edges, 2))
-    return (pl.DataFrame({"source": [names[a] for a, _ in pairs], "target": [names[b] for _, b in pairs], "weight": np.ones(edges)}),
-            pl.DataFrame({"node_id": names, "label": ["a" if i % 2 else None for i in range(n)]}))
+    return (
+        pl.DataFrame({"source": [names[a] for a, _ in pairs], "target": [names[b] for _, b in pairs], "weight": np.ones(edges)}),
+        pl.DataFrame({"node_id": names, "label": ["a" if i % 2 else None for i in range(n)]}),
+    )
 
 
 def test_graph_holds_out_edges_without_isolating_nodes():
@@ -158,8 +184,13 @@ def test_parallel_edges_are_summed_and_loops_left_out():
 
 def test_every_test_entity_is_in_train():
     rng = np.random.default_rng(1)
-    table = pl.DataFrame({"head": [f"h{i}" for i in rng.integers(60, size=300)], "relation": [f"r{i}" for i in rng.integers(3, size=300)],
-                          "tail": [f"t{i}" for i in rng.integers(60, size=300)]}).unique(maintain_order=True)
+    table = pl.DataFrame(
+        {
+            "head": [f"h{i}" for i in rng.integers(60, size=300)],
+            "relation": [f"r{i}" for i in rng.integers(3, size=300)],
+            "tail": [f"t{i}" for i in rng.integers(60, size=300)],
+        }
+    ).unique(maintain_order=True)
     arrays, tables, meta = graphs.triples(table, graphs.TripleSettings(), replace(SHARES, test=0.4))
     known = set(arrays["train.triples"][:, [0, 2]].ravel().tolist())
     for s in ("valid", "test"):
@@ -176,8 +207,13 @@ def test_published_triples_with_unseen_entities_are_counted():
 def test_relation_categories():
     def rows(pairs, r):
         return [(h, r, t) for h, t in pairs]
-    train = np.array(rows([(0, 1), (2, 3)], 0) + rows([(0, 1), (0, 2), (3, 4), (3, 5)], 1) + rows([(1, 0), (2, 0), (4, 3), (5, 3)], 2)
-                     + rows([(0, 1), (0, 2), (3, 1), (3, 2)], 3))
+
+    train = np.array(
+        rows([(0, 1), (2, 3)], 0)
+        + rows([(0, 1), (0, 2), (3, 4), (3, 5)], 1)
+        + rows([(1, 0), (2, 0), (4, 3), (5, 3)], 2)
+        + rows([(0, 1), (0, 2), (3, 1), (3, 2)], 3)
+    )
     assert graphs.categories(train, list("abcd")) == {"a": "1-1", "b": "1-N", "c": "N-1", "d": "N-N"}
 
 
@@ -185,7 +221,11 @@ def test_images():
     pixels = np.arange(40 * 4, dtype=np.uint8).reshape(40, 2, 2, 1)
     table = pl.DataFrame({"image_id": ids(40), "split": ["train", "test"] * 20, "label": ["x", None] * 20, "factor_scale": np.arange(40.0)})
     arrays, tables, meta = images.images(table, pixels, "images", images.ImageSettings(), Shares("s", 0.0, 0.0))
-    assert (arrays["test.images"] == pixels[1::2]).all() and (arrays["test.labels"] == -1).all() and arrays["train.factors"][:, 0].tolist() == list(range(0, 40, 2))
+    assert (
+        (arrays["test.images"] == pixels[1::2]).all()
+        and (arrays["test.labels"] == -1).all()
+        and arrays["train.factors"][:, 0].tolist() == list(range(0, 40, 2))
+    )
     assert meta["shape"] == [2, 2, 1] and meta["classes"] == 1 and tables["factors"] == ["scale"]
 
 
@@ -195,16 +235,21 @@ def test_stage_is_reproducible_and_says_what_is_wrong(tmp_path):
 
     clean = tmp_path / "clean"
     clean.mkdir()
-    pl.DataFrame({"doc_id": ids(50), "split": [None] * 50, "text": [f"word{i % 7} and" for i in range(50)], "label": [None] * 50},
-                 schema_overrides={"split": pl.String, "label": pl.String}).write_parquet(clean / "documents.parquet")
+    pl.DataFrame(
+        {"doc_id": ids(50), "split": [None] * 50, "text": [f"word{i % 7} and" for i in range(50)], "label": [None] * 50},
+        schema_overrides={"split": pl.String, "label": pl.String},
+    ).write_parquet(clean / "documents.parquet")
     (clean / "source.json").write_text(json.dumps({"domain": "corpora", "kind": "documents"}))
     entry = "{domain: corpora, source: path, name: x, options: {}, validate: {}, prepare: {min_count: %s}}"
     params = tmp_path / "params.yaml"
 
     def run(out, least):
         params.write_text(f"split: {{salt: s}}\nvalidate: {{}}\ntrain: {{}}\nruns: {{}}\ndatasets:\n  d: {entry % least}\n")
-        return subprocess.run([sys.executable, "-m", "stages.prepare", "d", "--in", clean, "--out", tmp_path / out, "--params", params],
-                              capture_output=True, text=True)
+        return subprocess.run(
+            [sys.executable, "-m", "stages.prepare", "d", "--in", clean, "--out", tmp_path / out, "--params", params],
+            capture_output=True,
+            text=True,
+        )
 
     for out in ("a", "b"):
         assert run(out, 1).returncode == 0

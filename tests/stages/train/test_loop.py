@@ -62,7 +62,9 @@ def test_phases_run_when_due_on_batches_of_their_own_and_change_their_modules_al
     train(model, DATA, settings(), 0, CPU)
     assert [(s, p) for s, p, *_ in model.seen][:7] == [(0, "r"), (2, "l"), (2, "l"), (3, "l"), (3, "l"), (3, "r"), (4, "l")]
     assert len({total for *_, total, _ in model.seen if True}) == len(model.seen)  # no two phases share a batch
-    assert all(free == [f"{'left' if p == 'l' else 'right'}.weight", f"{'left' if p == 'l' else 'right'}.bias"] for _, p, _, free in model.seen)
+    assert all(
+        free == [f"{'left' if p == 'l' else 'right'}.weight", f"{'left' if p == 'l' else 'right'}.bias"] for _, p, _, free in model.seen
+    )
     assert torch.equal(model.state_dict()["idle.weight"], before["idle.weight"])
 
 
@@ -215,7 +217,9 @@ def digits(folder: Path) -> None:
     for split, n in (("train", 64), ("valid", 16), ("test", 16)):
         np.save(folder / f"{split}.images.npy", rng.integers(0, 256, (n, 4, 4, 1), dtype=np.uint8))
         np.save(folder / f"{split}.labels.npy", rng.integers(0, 3, n).astype(np.int32))
-    (folder / "meta.json").write_text(json.dumps({"dataset": "d", "domain": "images", "kind": "images", "shape": [4, 4, 1], "classes": 3, "hash": "h"}))
+    (folder / "meta.json").write_text(
+        json.dumps({"dataset": "d", "domain": "images", "kind": "images", "shape": [4, 4, 1], "classes": 3, "hash": "h"})
+    )
 
 
 def params(path: Path, run: str) -> None:
@@ -231,9 +235,28 @@ runs:
 
 
 def start(tmp_path, *more):
-    return subprocess.Popen([sys.executable, "-m", "stages.train", "r", "--data", tmp_path / "data", "--out", tmp_path / "out", "--params",
-                             tmp_path / "params.yaml", "--checkpoints", tmp_path / "checkpoints", "--reports", tmp_path / "reports", *more],
-                            stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "stages.train",
+            "r",
+            "--data",
+            tmp_path / "data",
+            "--out",
+            tmp_path / "out",
+            "--params",
+            tmp_path / "params.yaml",
+            "--checkpoints",
+            tmp_path / "checkpoints",
+            "--reports",
+            tmp_path / "reports",
+            *more,
+        ],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 @pytest.fixture
@@ -243,9 +266,25 @@ def run_here(tmp_path, monkeypatch, capsys):
     from stages.train.__main__ import main
 
     def run(*more):
-        monkeypatch.setattr(sys, "argv", ["train", "r", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--params",
-                                          str(tmp_path / "params.yaml"), "--checkpoints", str(tmp_path / "checkpoints"), "--reports",
-                                          str(tmp_path / "reports"), *map(str, more)])
+        monkeypatch.setattr(
+            sys,
+            "argv",
+            [
+                "train",
+                "r",
+                "--data",
+                str(tmp_path / "data"),
+                "--out",
+                str(tmp_path / "out"),
+                "--params",
+                str(tmp_path / "params.yaml"),
+                "--checkpoints",
+                str(tmp_path / "checkpoints"),
+                "--reports",
+                str(tmp_path / "reports"),
+                *map(str, more),
+            ],
+        )
         capsys.readouterr()
         try:
             command(main)
@@ -307,12 +346,15 @@ def test_adding_a_seed_trains_that_seed_alone_and_a_changed_setting_starts_afres
     assert weights(tmp_path) != first and not done.exists()
 
 
-@pytest.mark.parametrize(("run", "expected"), [
-    ("{family: gna, dataset: d, features: none}", "runs.r.family: unknown family 'gna'"),
-    ("{family: gan, dataset: d, features: none, model: {latnet: 1}}", "runs.r.model.latnet: unknown setting"),
-    ("{family: gan, dataset: d, features: none, train: {validate_every: 2, steps: 4}}", "gan watches nothing on the validation split"),
-    ("{family: gan, dataset: d, features: none, train: {lr: 1.0e+30, steps: 9}}", "training diverged in phase"),
-])
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        ("{family: gna, dataset: d, features: none}", "runs.r.family: unknown family 'gna'"),
+        ("{family: gan, dataset: d, features: none, model: {latnet: 1}}", "runs.r.model.latnet: unknown setting"),
+        ("{family: gan, dataset: d, features: none, train: {validate_every: 2, steps: 4}}", "gan watches nothing on the validation split"),
+        ("{family: gan, dataset: d, features: none, train: {lr: 1.0e+30, steps: 9}}", "training diverged in phase"),
+    ],
+)
 def test_mistakes_are_one_line_and_leave_nothing_half_written(tmp_path, run_here, run, expected):
     digits(tmp_path / "data")
     params(tmp_path / "params.yaml", run)
@@ -341,9 +383,26 @@ def test_full_disk_is_one_line_and_the_next_start_goes_on(tmp_path, run_here):
     """A real one: a file-size limit stands for a full disk where no small file system can be mounted; the write fails half-way."""
     digits(tmp_path / "data")
     params(tmp_path / "params.yaml", "{family: gan, dataset: d, features: none, model: {hidden: [32]}, train: {steps: 30}}")
-    full = ["bash", "-c", 'trap "" XFSZ; ulimit -f 8; exec "$@"', "bash", sys.executable, "-m", "stages.train", "r", "--data", str(tmp_path / "data"),
-            "--out", str(tmp_path / "out"), "--params", str(tmp_path / "params.yaml"), "--checkpoints", str(tmp_path / "checkpoints"),
-            "--reports", str(tmp_path / "reports")]
+    full = [
+        "bash",
+        "-c",
+        'trap "" XFSZ; ulimit -f 8; exec "$@"',
+        "bash",
+        sys.executable,
+        "-m",
+        "stages.train",
+        "r",
+        "--data",
+        str(tmp_path / "data"),
+        "--out",
+        str(tmp_path / "out"),
+        "--params",
+        str(tmp_path / "params.yaml"),
+        "--checkpoints",
+        str(tmp_path / "checkpoints"),
+        "--reports",
+        str(tmp_path / "reports"),
+    ]
     done = subprocess.run(full, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.strip().splitlines()[-1].startswith("error: disk full"), done.stderr
     assert not (tmp_path / "out").exists() and not list((tmp_path / "checkpoints").rglob("*.tmp"))
