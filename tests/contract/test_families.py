@@ -1,4 +1,4 @@
-"""What every family must hold, found by file name: none can be missed. What a family means has a test file of its own in tests/stages/models."""
+"""What every family must hold, found by file name: none can be missed. What a family means is tested in tests/stages/models."""
 
 import subprocess
 import sys
@@ -183,7 +183,8 @@ BARE = """
 import sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"dvc", "dvclive", "prefect", "polars", "great_expectations", "torchmetrics", "sklearn", "yaml", "pydantic",
+        if name.split(".")[0] in {"dvc", "dvclive", "prefect", "polars", "great_expectations", "torchmetrics", "sklearn", "yaml",
+                                  "pydantic",
                                   "pandas",
                                   "rich", "jinja2", "networkx", "PIL"}:
             raise ImportError("blocked: " + name)
