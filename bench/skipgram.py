@@ -16,8 +16,9 @@ import numpy as np
 from gensim.models import Word2Vec
 
 from bench.pairs import Timed, alternate, closing_line, timed
+from stages.models.parts.heldout import heldout
 from stages.models.parts.sampling import alias_table, noise_weights, shuffled
-from stages.models.parts.skipgram import heldout, train
+from stages.models.parts.skipgram import train
 
 VOCABULARY, CLUSTERS, LENGTH, DIMENSION, WINDOW, NEGATIVES = 20_000, 200, 20, 100, 5, 5
 RATES = (0.025, 0.0001)

@@ -31,9 +31,10 @@ import torch
 from torch import Tensor, nn
 
 from stages.models.base import KernelModel, views
+from stages.models.parts.heldout import heldout
 from stages.models.parts.negative_sampling import written_out_loss as written_out_loss
 from stages.models.parts.sampling import alias_table, noise_weights, shuffled
-from stages.models.parts.skipgram import heldout, train
+from stages.models.parts.skipgram import train
 from stages.settings import field
 
 CITATION = "Mikolov, Sutskever, Chen, Corrado, Dean: Distributed Representations of Words and Phrases and their Compositionality, NIPS 2013"

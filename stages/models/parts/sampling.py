@@ -15,7 +15,7 @@ from numba import njit
 
 if not numba.config.CACHE_DIR:  # numba's own key is one file; these kernels inline each other across files, so the key is all of them
     _folder = Path(__file__).parent
-    _sources = b"".join((_folder / f"{name}.py").read_bytes() for name in ("sampling", "skipgram", "triples", "walks"))
+    _sources = b"".join((_folder / f"{name}.py").read_bytes() for name in ("heldout", "sampling", "skipgram", "triples", "walks"))
     numba.config.CACHE_DIR = str(_folder / "__pycache__" / hashlib.sha256(_sources).hexdigest()[:12])
 
 GOLDEN, MIX1, MIX2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
