@@ -52,8 +52,10 @@ def test_a_headline_without_a_value_is_one_line(results):
 
 def test_table_is_aligned():
     text = summary.table([summary.Row("a", "digits", "fid", "1", "-", "9.0"), summary.Row("longer", "b", "auc", "0.5", "x 0.4", "110.0")])
-    assert text.splitlines() == ["run     dataset  headline  value  best baseline  seconds", "------  -------  --------  -----  -------------  -------",
-                                 "a       digits   fid       1      -                  9.0", "longer  b        auc       0.5    x 0.4            110.0"]
+    assert text.splitlines() == ["run     dataset  headline  value  best baseline  seconds",
+                                 "------  -------  --------  -----  -------------  -------",
+                                 "a       digits   fid       1      -                  9.0",
+                                 "longer  b        auc       0.5    x 0.4            110.0"]
     assert summary.table([]) == ""
 
 
@@ -68,7 +70,8 @@ def test_runs_of_stage_names():
 
 
 def test_provenance_names_failures_escaped_and_data(results):
-    (results / "dvc.lock").write_text("schema: '2.0'\nstages:\n  train@vae:\n    cmd: x\n    outs:\n    - {path: data/models/vae, md5: abc.dir, size: 7, nfiles: 2}\n")
+    (results / "dvc.lock").write_text("schema: '2.0'\nstages:\n  train@vae:\n    cmd: x\n"
+                                      "    outs:\n    - {path: data/models/vae, md5: abc.dir, size: 7, nfiles: 2}\n")
     outcomes = {"train@vae": Outcome("failed", 3.0, "error: <script>alert(1)</script> & more"), "report": Outcome("done")}
     page = provenance.render(results, {"train@vae": 3.04, "report": 1.0}, outcomes)
     first = page.read_text()
