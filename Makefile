@@ -29,13 +29,15 @@ run: $(VENV)/.installed
 	@$(BIN)/python -m pipelines.repro
 
 tour: $(VENV)/.installed
-	@$(BIN)/python -m pipelines.repro evaluate@prod2vec evaluate@deepwalk evaluate@gan report
+	@$(BIN)/python -m pipelines.repro evaluate@prod2vec evaluate@deepwalk evaluate@vae
+	@$(BIN)/python -m stages.report
+	@echo "report: $(CURDIR)/reports/index.html"
 
 lint: $(VENV)/.installed
 	@$(BIN)/ruff check .
 
 test: lint
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 bench: $(VENV)/.installed
 	@[ -x bench/.venv/bin/python ] || $(BIN)/python -m venv bench/.venv

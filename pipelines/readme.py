@@ -21,8 +21,10 @@ def results_table(root: Path) -> str:
         better = names[headline]["better"]
         value, (name, beside) = metrics[headline], best_baseline(metrics, headline, better)
         arrow = {"higher": " ↑", "lower": " ↓"}.get(better, "")
-        lines.append(f"| {path.stem} | {names[headline]['title']}{arrow} | {shown(value)} ({value['n']} seeds) | "
-                     f"{f'{name} {shown(beside)}' if name else 'none'} |")
+        lines.append(
+            f"| {path.stem} | {names[headline]['title']}{arrow} | {shown(value)} ({value['n']} seeds) | "
+            f"{f'{name} {shown(beside)}' if name else 'none'} |"
+        )
     return "\n".join(lines)
 
 
@@ -31,8 +33,10 @@ def speed_table(root: Path) -> str:
     lines = ["| work | peer | peer's | ours | ratio | quality: peer, ours |", "|---|---|---|---|---|---|"]
     for path in sorted((root / "bench/results").glob("*.json")):
         r = read_json(path)
-        lines.append(f"| {r['name']} | {r['peer']} | {r['ours'] / r['ratio']:.3g} {r['unit']} | {r['ours']:.3g} {r['unit']} | {r['ratio']:.2f} | "
-                     f"{r['quality_peer']:.4g}, {r['quality_ours']:.4g} |")
+        lines.append(
+            f"| {r['name']} | {r['peer']} | {r['ours'] / r['ratio']:.3g} {r['unit']} | {r['ours']:.3g} {r['unit']} | {r['ratio']:.2f} | "
+            f"{r['quality_peer']:.4g}, {r['quality_ours']:.4g} |"
+        )
     return "\n".join(lines)
 
 

@@ -95,6 +95,8 @@ def reproduce(root: Path, options: argparse.Namespace, lock: int) -> int:
     settle_lock(root, before, wanted.scope)
     seconds = {**seconds, **{name: round(o.seconds, 2) for name, o in outcomes.items() if o.state == "done"}}
     write_json(root / DURATIONS, dict(sorted(seconds.items())))
+    if any(outcome.state == "failed" for outcome in outcomes.values()):
+        render_what_there_is(root)
     finish(root, wanted, seconds, outcomes)
     if any(outcome.state == "interrupted" for outcome in outcomes.values()):
         fail("interrupted; run again to go on where it stopped", INTERRUPTED)
@@ -154,6 +156,12 @@ def finish(root: Path, wanted: Plan, seconds: Mapping[str, float], outcomes: Map
     if (root / REPORT).is_file():
         print(f"report: {root / REPORT}")
     print(f"provenance: {page}", flush=True)
+
+
+def render_what_there_is(root: Path) -> None:
+    """After a failure the report stage could not run: write the report all the same, it names the runs that are missing."""
+    if (root / "stages" / "report" / "__main__.py").is_file():
+        subprocess.run([sys.executable, "-m", "stages.report"], cwd=root, stdin=subprocess.DEVNULL, check=False)
 
 
 def tell_failures(outcomes: Mapping[str, Outcome]) -> bool:

@@ -7,28 +7,24 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import pkgutil
 from hashlib import sha256
 from pathlib import Path
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")  # sums in another order would be other bytes
+import numpy as np
+import torch
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-
-import stages.evaluate.kinds  # noqa: E402
-from stages.command import command  # noqa: E402
-from stages.evaluate.gallery import Gallery  # noqa: E402
-from stages.evaluate.kinds.base import Kind, Setting  # noqa: E402
-from stages.evaluate.names import check_names  # noqa: E402
-from stages.evaluate.settings import EvaluateSettings  # noqa: E402
-from stages.files import new_folder, read_json, write_json  # noqa: E402
-from stages.params import NO_FEATURES, load  # noqa: E402
-from stages.prepared import Prepared  # noqa: E402
-from stages.runs import family_module, load_run  # noqa: E402
-from stages.settings import InputError, choose, configure  # noqa: E402
+import stages.evaluate.kinds
+from stages.command import command
+from stages.evaluate.gallery import Gallery
+from stages.evaluate.kinds.base import Kind, Setting
+from stages.evaluate.names import check_names
+from stages.evaluate.settings import EvaluateSettings
+from stages.files import new_folder, read_json, write_json
+from stages.params import NO_FEATURES, load
+from stages.prepared import Prepared
+from stages.runs import family_module, load_run
+from stages.settings import InputError, choose, configure
 
 
 def kinds() -> list[str]:

@@ -29,7 +29,7 @@ CITATION = "Goodfellow et al. 2014, Generative adversarial nets, https://arxiv.o
 
 @dataclass(frozen=True)
 class Config:
-    latent: int = field(32, low=1, high=4096)
+    latent: int = field(10, low=1, high=4096)
     hidden: tuple[int, ...] = field((256, 256), low=1)
     objective: Literal["saturating", "nonsaturating", "maximum_likelihood"] = field("nonsaturating")
     discriminator_steps: int = field(1, low=1, high=100, doc="discriminator steps a generator step")
@@ -42,7 +42,7 @@ class Model(Base):
     inputs = ("images",)
     adversarial = True
     averages = {"generator": "generator_average"}
-    train_defaults = {"steps": 5000, "batch_size": 128, "lr": 1e-3, "betas": (0.0, 0.99), "lr_decay": "none", "ema": 0.995, "log_every": 50}
+    train_defaults = {"steps": 4500, "batch_size": 64, "lr": 1.5e-3, "betas": (0.0, 0.99), "ema": 0.998, "log_every": 50}
 
     def __init__(self, config: Config, meta: dict):
         super().__init__()

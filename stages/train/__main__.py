@@ -11,25 +11,22 @@ import platform
 import resource
 from pathlib import Path
 
-# nothing a library does behind the loop's back may use more threads than the settings say, or bytes would depend on the machine's load
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
-import numba  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
+import numba
+import numpy as np
+import torch
 
-from stages.command import FAILED, command, fail  # noqa: E402
-from stages.files import new_folder, read_json, replacing, rounded, write_json  # noqa: E402
-from stages.models.base import KernelModel  # noqa: E402
-from stages.prepared import Prepared  # noqa: E402
-from stages.runs import save_tensors  # noqa: E402
-from stages.settings import InputError, choose  # noqa: E402
-from stages.train.checkpoints import Store, key_of  # noqa: E402
-from stages.train.loop import DivergedError, pick_device, train  # noqa: E402
-from stages.train.progress import Progress  # noqa: E402
-from stages.train.settings import run_settings  # noqa: E402
+from stages.command import FAILED, command, fail
+from stages.files import new_folder, read_json, replacing, rounded, write_json
+from stages.models.base import KernelModel
+from stages.prepared import Prepared
+from stages.runs import save_tensors
+from stages.settings import InputError, choose
+from stages.train.checkpoints import Store, key_of
+from stages.train.loop import DivergedError, pick_device, train
+from stages.train.progress import Progress
+from stages.train.settings import run_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -109,7 +106,8 @@ def main() -> None:
             f"run {args.run}: family {family} reads {' or '.join(module.Model.kinds)}, but {args.data} holds "
             f"{data.meta['kind']}; choose another dataset or family"
         )
-    device = pick_device(settings.device)
+    kernel = issubclass(module.Model, KernelModel)
+    device = pick_device("cpu" if kernel else settings.device)  # kernels are numba's
     torch.set_num_threads(settings.threads)
     numba.set_num_threads(min(settings.threads, numba.config.NUMBA_NUM_THREADS))
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -132,12 +130,11 @@ def main() -> None:
         model = module.Model(config, data.meta)
         parameters = sum(p.numel() for p in model.parameters())
         title = args.run if len(seeds) == 1 else f"{args.run} seed {seed}"
-        unit, total = ("epochs", settings.epochs) if isinstance(model, KernelModel) else ("steps", settings.steps)
+        unit, total = ("epochs", settings.epochs) if kernel else ("steps", settings.steps)
         try:
             trained[seed] = train(model, data, settings, seed, device, store, Progress(title, total, unit))
         except DivergedError as error:
             fail(f"run {args.run}, seed {seed}: {error}", FAILED)
-    kernel = isinstance(model, KernelModel)
     with new_folder(args.out) as out:
         for seed, result in trained.items():
             (out / str(seed)).mkdir()

@@ -80,6 +80,7 @@ def train(
     DivergedError when a loss is not finite; the last good checkpoint stays.
     """
     kernel = isinstance(model, KernelModel)
+    device = torch.device("cpu") if kernel else device  # numba kernels write into the model's memory
     model.to(device)
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Negative sampling as the papers write it (Mikolov et al. 2013, https://arxiv.org/abs/1310.4546, eq. 4): what the kernels are held against."""
+"""Negative sampling as its paper writes it: what kernels are held against (Mikolov et al. 2013, https://arxiv.org/abs/1310.4546, eq. 4)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def written_out_loss(inputs: Tensor, outputs: Tensor, bias: Tensor | None, conte
 
     inputs, outputs [V, D]; bias [V] or None; contexts [B, n] (skip-gram: n = 1), targets [B], negatives [B, k]. Scalar, in nats.
     """
-    hidden = inputs[contexts].mean(1)                                            # (B, D)
-    rows = torch.cat([targets[:, None], negatives], 1)                           # (B, 1 + k)
+    hidden = inputs[contexts].mean(1)  # (B, D)
+    rows = torch.cat([targets[:, None], negatives], 1)  # (B, 1 + k)
     scores = torch.einsum("bd,bkd->bk", hidden, outputs[rows])
     if bias is not None:
         scores = scores + bias[rows]
