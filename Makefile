@@ -43,7 +43,7 @@ bench: $(VENV)/.installed
 	@[ -x bench/.venv/bin/python ] || $(BIN)/python -m venv bench/.venv
 	@echo "$(CURDIR)/$$(ls -d $(VENV)/lib/python3*/site-packages)" > "$$(ls -d bench/.venv/lib/python3*/site-packages)/project.pth"
 	@bench/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt
-	@for name in $$(ls bench/*.py | xargs -n1 basename -s .py | grep -v __init__); do bench/.venv/bin/python -m bench.$$name --quick || exit 1; done
+	@bench/.venv/bin/python -m bench --quick
 
 clean:
 	rm -rf data/raw data/clean data/quarantine data/prepared data/models/[!n]* data/checkpoints reports/samples reports/validation

@@ -30,13 +30,11 @@ def results_table(root: Path) -> str:
 
 def speed_table(root: Path) -> str:
     """A row a file of bench/results: ours beside the peer, measured in turn in one run."""
-    lines = ["| work | peer | peer's | ours | ratio | quality: peer, ours |", "|---|---|---|---|---|---|"]
+    lines = ["| work: peer, ours | peer | ours | unit | ratio | quality of peer | of ours |", "|---|---|---|---|---|---|---|"]
     for path in sorted((root / "bench/results").glob("*.json")):
         r = read_json(path)
-        lines.append(
-            f"| {r['name']} | {r['peer']} | {r['ours'] / r['ratio']:.3g} {r['unit']} | {r['ours']:.3g} {r['unit']} | {r['ratio']:.2f} | "
-            f"{r['quality_peer']:.4g}, {r['quality_ours']:.4g} |"
-        )
+        lines.append(f"| {r['name']} | {r['peer']:.4g} | {r['ours']:.4g} | {r['unit']} | {r['ratio']:.2f} | {r['quality_peer']:.6g} | "
+                     f"{r['quality_ours']:.6g} |")
     return "\n".join(lines)
 
 
