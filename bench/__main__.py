@@ -18,7 +18,8 @@ def machine() -> dict:
     """What the figures were measured on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {"processor": names[0] if names else platform.machine(), "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
+    cores = len(os.sched_getaffinity(0))
+    return {"processor": names[0] if names else platform.machine(), "cores": cores, "python": platform.python_version()}
 
 
 def main() -> None:
