@@ -44,10 +44,10 @@ BLOCKS = {"results": results_table, "speed": speed_table}
 def rendered(text: str, root: Path) -> str:
     """README's text with every generated block filled anew."""
     for name, table in BLOCKS.items():
-        pattern = re.compile(rf"(<!-- {name}: written by python -m pipelines\.readme -->\n).*?(\n<!-- end of {name} -->)", re.S)
+        pattern = re.compile(rf"(<!-- {name}: written by python -m pipelines\.readme -->\n).*?(<!-- end of {name} -->)", re.S)
         if not pattern.search(text):
             raise InputError(f"README.md: the block {name!r} is missing; expected its two comment lines")
-        text = pattern.sub(lambda m, t=table: m[1] + t(root) + m[2], text)
+        text = pattern.sub(lambda m, t=table: m[1] + t(root) + "\n" + m[2], text)
     return text
 
 
