@@ -5,6 +5,10 @@ follows it; `all` one for every ordered pair of different items of the receipt. 
 is ranked (ties by the mean), the target's rank counts. Pairs are grouped by how many training receipts hold both items, and by whether
 the target is cold (in fewer than `cold` training receipts). Pairs never seen together are also ranked among the items never seen with the
 query only, where seen ones cannot drown them (`_unseen`). The same pairs serve the model and the baselines.
+
+The rivals are tuned as the model is, on the validation split's pairs, by NDCG@10 and never on the test split: first the reach within which
+two items of a receipt count as bought together (WINDOWS), then, with that reach, the field and the weight of the category back-off
+(WEIGHTS). The buckets by pair frequency always count whole receipts.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from scipy import sparse
 from stages.evaluate import ranking
 
 BUCKETS = {"0": (0, 0), "1_2": (1, 2), "3_9": (3, 9), "10_up": (10, np.inf)}
+WINDOWS = (1, 2, 3, 0)  # positions apart; 0: the whole receipt
+WEIGHTS = (0.01, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 ROWS = 512  # queries scored at once
 
 
@@ -37,6 +43,19 @@ def pair_counts(receipts: sparse.csr_matrix) -> sparse.csr_matrix:
     counts.eliminate_zeros()
     counts.sort_indices()
     return counts
+
+
+def near_counts(tokens: np.ndarray, offsets: np.ndarray, items: int, window: int) -> sparse.csr_matrix:
+    """items x items: receipts that hold both at most `window` positions apart, either way round, repeats dropped as in the protocol."""
+    receipt, tokens = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)), np.asarray(tokens, np.int64)
+    receipt, tokens = receipt[tokens >= 0], tokens[tokens >= 0]
+    first = np.sort(np.unique(receipt * items + tokens, return_index=True)[1])
+    receipt, tokens = receipt[first], tokens[first]
+    counts = sparse.csr_matrix((items, items))
+    for distance in range(1, window + 1):
+        same = np.flatnonzero(receipt[distance:] == receipt[:-distance])
+        counts = counts + sparse.csr_matrix((np.ones(len(same)), (tokens[same], tokens[same + distance])), (items, items))
+    return (counts + counts.T).tocsr()
 
 
 def heldout_pairs(tokens: np.ndarray, offsets: np.ndarray, which: str = "next") -> np.ndarray:
@@ -122,20 +141,43 @@ def popularity(task: Trial) -> Callable[[np.ndarray], np.ndarray]:
     return lambda query: np.broadcast_to(task.counts, (len(query), task.items))
 
 
-def co_counts(task: Trial) -> Callable[[np.ndarray], np.ndarray]:
-    """Training receipts that hold both; equal counts (the never seen among them) by popularity."""
-    popular = task.counts / (task.counts.max() + 1.0)
-    return lambda query: task.together[query].toarray() + popular
+def co_counts(task: Trial, counts: sparse.csr_matrix | None = None) -> Callable[[np.ndarray], np.ndarray]:
+    """Training receipts that hold both, near one another where `counts` are `near_counts`; equal counts by popularity."""
+    counts, popular = task.together if counts is None else counts, task.counts / (task.counts.max() + 1.0)
+    return lambda query: counts[query].toarray() + popular
 
 
-def category_back_off(task: Trial, field: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Co-counts where the pair was seen, else its categories' co-counts times the item's popularity within its category.
+def category_back_off(task: Trial, field: np.ndarray, counts: sparse.csr_matrix, weight: float) -> Callable[[np.ndarray], np.ndarray]:
+    """C(q, t) + weight E(q, t): co-counts smoothed with what the categories of both let expect; equal scores by popularity.
 
-    field [items]: value id of the items, -1 for none (such items back off to popularity alone, as a category of their own).
+    E(q, t) = C(category of q, category of t) p(q | its category) p(t | its category), p by training receipts. A small weight orders
+    unseen pairs alone, a large one also outvotes small counts. field [items]: value id of the items, -1 for none (a category of its own).
     """
     field = np.where(field < 0, field.max() + 1, field)
     member = sparse.csr_matrix((np.ones(len(field)), (np.arange(len(field)), field)), (len(field), int(field.max()) + 1))
-    between = np.asarray((member.T @ task.together @ member).todense())  # categories x categories
+    between = np.asarray((member.T @ counts @ member).todense())  # categories x categories
     within = task.counts / np.maximum(np.bincount(field, task.counts)[field], 1.0)
-    largest = float(between.max() * within.max()) + 1.0
-    return lambda query: task.together[query].toarray() + between[field[query]][:, field] * within / largest
+    popular = task.counts / (task.counts.max() + 1.0) * 1e-9
+    return lambda query: (counts[query].toarray() + weight * within[query][:, None] * between[field[query]][:, field] * within) + popular
+
+
+def quality(score: Callable[[np.ndarray], np.ndarray], task: Trial) -> float:
+    """NDCG@10 over the task's pairs: what is chosen by."""
+    ranks = []
+    for start in range(0, len(task.pairs), ROWS):
+        query, target = task.pairs[start : start + ROWS].T
+        allowed = np.arange(task.items) != query[:, None]
+        ranks.append(ranking.realistic_ranks(np.asarray(score(query), np.float64), target, allowed))
+    return ranking.ndcg(np.concatenate(ranks), 10)
+
+
+def chosen(candidates: dict, task: Trial) -> tuple:
+    """(key, quality) of the candidate {key: score function} with the highest `quality` on the task; the first of equals.
+
+    For the validation split's task. Where that has no pairs, the first candidate and None.
+    """
+    if not len(task.pairs):
+        return next(iter(candidates)), None
+    found = {key: quality(score, task) for key, score in candidates.items()}
+    best = max(found, key=found.get)
+    return best, found[best]

@@ -13,8 +13,8 @@ class EvaluateSettings:
     seed: int = field(0, low=0, doc="of every draw that evaluation itself makes")
     # receipts
     pairs: Literal["next", "all"] = field("next", doc="test pairs: each item and the one after it, or every two items of a receipt")
-    scoring: Literal["conditional", "dot", "cosine"] = field(
-        "conditional", doc="of item vectors: input.output + exponent x log(frequency), input.output, or the cosine of two inputs")
+    scoring: Literal["auto", "conditional", "dot", "cosine"] = field(
+        "auto", doc="of item vectors: input.output + exponent x log(frequency), input.output, their cosine; auto: best on valid")
     cold: int = field(10, low=0, doc="items in fewer training receipts are cold")
     limit: int = field(200000, low=1, doc="of more test pairs a seeded sample is measured")
     # graphs

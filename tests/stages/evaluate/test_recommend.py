@@ -94,20 +94,37 @@ def test_baselines_by_value():
     co = recommend.co_counts(task)(np.array([0]))[0]
     assert np.floor(co).tolist() == [0, 2, 1, 0, 0, 0] and co[3] > co[4] == co[5]
     categories = np.array([0, 1, 1, 0, 1, -1])
-    back = recommend.category_back_off(task, categories)(np.array([0]))[0]
+    back = recommend.category_back_off(task, categories, task.together, 0.01)(np.array([0]))[0]
     assert back[1] >= 2 > back[2] >= 1 > back[4] > 0  # 0-1 seen twice, 0-2 once, 0-4 never but the categories 0 and 1 go together
-    assert back[3] == back[5] == 0.0  # categories 0 and 0, 0 and none: never together
+    assert back[5] < back[3] < 1e-8  # categories 0 and 0, 0 and none, never together: by popularity alone
 
 
-def test_category_back_off_equals_its_definition_on_unseen_pairs():
+def test_category_back_off_equals_its_definition():
     task = recommend.trial(encode(TRAIN), encode(TEST), ITEMS)
-    field = np.arange(ITEMS) % 4
-    scores, together = recommend.category_back_off(task, field)(np.arange(ITEMS)), task.together.toarray()
-    weight = np.array([[sum(together[a, b] for a in range(ITEMS) for b in range(ITEMS) if field[a] == field[q] and field[b] == field[t])
-                        * task.counts[t] / task.counts[field == field[t]].sum() for t in range(ITEMS)] for q in range(ITEMS)])
-    unseen = together == 0
-    ratio = scores[unseen & (weight > 0)] / weight[unseen & (weight > 0)]
-    assert np.ptp(ratio) < 1e-12 and scores[unseen].max() < 1
+    field, together = np.arange(ITEMS) % 4, task.together.toarray()
+    share = [task.counts[i] / task.counts[field == field[i]].sum() for i in range(ITEMS)]
+    expected = [[sum(together[a, b] for a in range(ITEMS) for b in range(ITEMS) if field[a] == field[q] and field[b] == field[t])
+                 * share[q] * share[t] for t in range(ITEMS)] for q in range(ITEMS)]
+    for weight in (0.3, 30.0):
+        found = recommend.category_back_off(task, field, task.together, weight)(np.arange(ITEMS))
+        np.testing.assert_allclose(found, together + weight * np.array(expected), rtol=1e-6, atol=1e-8)
+
+
+def test_near_counts_by_value():
+    tokens, offsets = encode([[0, 0, 1, 0, 2, -1, 3], [1, 0], [2], []])  # without repeats and unknown items: 0 1 2 3 and 1 0
+    one, two, all_ = (recommend.near_counts(tokens, offsets, 4, w).toarray() for w in (1, 2, 9))
+    assert one.tolist() == [[0, 2, 0, 0], [2, 0, 1, 0], [0, 1, 0, 1], [0, 0, 1, 0]]
+    assert two.tolist() == [[0, 2, 1, 0], [2, 0, 1, 1], [1, 1, 0, 1], [0, 1, 1, 0]]
+    assert np.array_equal(all_, recommend.pair_counts(recommend.receipt_matrix(tokens, offsets, 4)).toarray())
+
+
+def test_the_choice_is_the_best_on_the_task_given_and_the_first_without_pairs():
+    task = recommend.trial(encode(TRAIN), encode(TEST), ITEMS)
+    scores = np.random.default_rng(4).normal(size=(ITEMS, ITEMS))
+    candidates = {"worse": lambda q: scores[q], "better": recommend.co_counts(task), "equal": recommend.co_counts(task)}
+    found = recommend.measure(candidates["better"], task)[0]["ndcg_10"]
+    assert recommend.chosen(candidates, task) == ("better", pytest.approx(found))
+    assert recommend.chosen(candidates, recommend.trial(encode(TRAIN), encode([[2]]), ITEMS)) == ("worse", None)
 
 
 def test_no_pair_is_an_error():
