@@ -25,7 +25,7 @@ def receipts(table: pl.DataFrame, items: pl.DataFrame | None, fields: list[str],
     if settings.split_by == "time":
         table = _by_time(table, shares)
     else:
-        table = with_splits(table, "receipt_id", shares)
+        table = with_splits(table, "receipt_id", shares, group=None)  # a field may be called group, and belongs to the item
     names = table.filter(pl.col("split") == "train").group_by("item_id").agg(pl.len().alias("n"), pl.col("item").first())
     names = names.filter(pl.col("n") >= settings.min_count).sort(["n", "item_id"], descending=[True, False])
     if names.is_empty():

@@ -32,22 +32,29 @@ def by_hash(text: str, shares: Shares) -> str:
     return "test" if x < shares.test else "valid" if x < shares.test + shares.valid else "train"
 
 
-def with_splits(table: pl.DataFrame, id_column: str, shares: Shares) -> pl.DataFrame:
+def with_splits(table: pl.DataFrame, id_column: str, shares: Shares, group: str | None = "group") -> pl.DataFrame:
     """`table` with a complete `split` column.
 
-    A published split wins; where a publisher gave train and test but no valid, valid is taken from train by hash; records without one
-    are split by the hash of their group, or of their id where they have none. Raises InputError where nothing is left to train on.
+    A published split wins, and holds for the records of its group that have none; the others are split by the hash of their group, or of
+    their id where they have none. Where a publisher gave train but no valid, valid is taken from train by hash. Copies are not looked
+    for: validate leaves none that a hash could part. `group` names the column of groups, None where the id alone is one.
+    Raises InputError where nothing is left to train on.
     """
-    key = pl.coalesce("group", id_column) if "group" in table.columns else pl.col(id_column)
+    key = pl.coalesce(group, id_column) if group in table.columns else pl.col(id_column)
     keys = table.select(key=key.cast(pl.String))["key"].unique(maintain_order=True)
     assigned = pl.DataFrame({"_key": keys, "_hashed": [by_hash(k, shares) for k in keys]}, schema={"_key": pl.String, "_hashed": pl.String})
     table = table.with_columns(_key=key.cast(pl.String)).join(assigned, on="_key", how="left", maintain_order="left")
-    published = pl.col("split") if "split" in table.columns else pl.lit(None, dtype=pl.String)
-    names = set(table["split"].drop_nulls().unique()) if "split" in table.columns else set()
-    carve = bool(names) and "valid" not in names
-    hashed = pl.when((published == "train") & (pl.col("_hashed") == "valid")).then(pl.lit("valid")) if carve else None
-    split = hashed.otherwise(pl.coalesce(published, "_hashed")) if carve else pl.coalesce(published, "_hashed")
-    table = table.with_columns(split=split).drop("_key", "_hashed")
+    if "split" in table.columns:
+        own = pl.col("split").cast(pl.String)
+        of_group = pl.when(own.min().over("_key") == own.max().over("_key")).then(own.min().over("_key"))  # null where there are two
+        split = pl.coalesce(own, of_group)
+        names = table["split"].drop_nulls().unique().to_list()
+        if names and "valid" not in names:
+            split = pl.when((split == "train") & (pl.col("_hashed") == "valid")).then(pl.lit("valid")).otherwise(split)
+        table = table.with_columns(split=pl.coalesce(split, "_hashed"))
+    else:
+        table = table.with_columns(split=pl.col("_hashed"))
+    table = table.drop("_key", "_hashed")
     if table.filter(pl.col("split") == "train").is_empty():
         raise InputError(f"no record is left in the train split (valid {shares.valid:g}, test {shares.test:g}, {len(keys)} groups); "
                          "lower the shares under split: or prepare:, or give the records finer groups")

@@ -79,12 +79,19 @@ def rows(data: Dataset, t: CorpusThresholds) -> list[Check]:
 def splits(data: Dataset, t: CorpusThresholds) -> list[Check]:
     kind = data.kind
     texts, content = ", ".join(TEXTS[kind]), pl.col("_content")
-    found = [checks.no_leak("text_in_one_split", kind, texts, content, "text"),
-             checks.no_loose_copies(kind, texts, content, pl.col("_unit"), "text")]
+    found = [checks.no_leak("text_in_one_split", kind, texts, content, "text")]
     if kind == "questions":
         found.append(checks.no_leak("question_in_one_split", kind, "question_id", pl.col("question_id"), "question"))
     if "group" in data.tables[kind].columns:
         found.append(checks.no_leak("group_in_one_split", kind, "group", pl.col("group"), "group"))
+    return found
+
+
+def copies(data: Dataset, t: CorpusThresholds) -> list[Check]:
+    kind, unit = data.kind, pl.col("_unit")
+    found = [checks.no_loose_copies(kind, ", ".join(TEXTS[kind]), pl.col("_content"), unit, "text")]
+    if kind == "questions":
+        found.append(checks.no_loose_copies(kind, "question_id, group", pl.col("question_id"), unit, "question", "question_in_one_group"))
     return found
 
 
@@ -110,4 +117,4 @@ def _vocabulary(frame: pl.DataFrame, kind: str) -> int:
                                    for c in TEXTS[kind]]).n_unique()).item()
 
 
-SUITE = Suite(thresholds=CorpusThresholds, kinds=KINDS, measure=measure, passes=(rows, splits, whole))
+SUITE = Suite(thresholds=CorpusThresholds, kinds=KINDS, measure=measure, passes=(rows, splits, copies, whole))

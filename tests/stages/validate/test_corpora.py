@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pytest
+
+from stages.prepare.splits import Shares, with_splits
 
 SMALL = {"min_rows": 10, "min_vocabulary": 20}
 TEXT = dict.fromkeys(("doc_id", "split", "text", "label", "group"), pl.String)
@@ -95,6 +98,47 @@ def test_copies_leave_where_a_hash_could_put_them_on_both_sides(held):
     assert done.set_aside("no_copy_before_hash_split") == [9]
 
 
+@pytest.mark.parametrize(("loose", "kept"), [(4, 35), (38, 2)])
+def test_a_copy_without_a_split_leaves_and_the_published_one_stays_in_either_order(held, loose, kept):
+    frame = put(put(published(), loose, split=None), kept, text="  " + published()["text"][loose])
+    done = held("corpora", "documents", {"documents": frame}, **SMALL)
+    assert done.set_aside("no_copy_before_hash_split") == [loose] == done.quarantine["row"].to_list()
+
+
+def test_copies_leave_a_published_train_that_valid_is_taken_from(held):
+    frame = put(published(), 9, text=published()["text"][4])
+    assert held("corpora", "documents", {"documents": frame}, **SMALL).set_aside("no_copy_before_hash_split") == [9]
+    frame = put(frame, 30, split="valid")
+    assert held("corpora", "documents", {"documents": frame}, **SMALL).quarantine.is_empty()
+
+
+def test_a_valid_split_that_leaks_away_leaves_train_to_the_hash(held):
+    """valid is test once more: it leaves, prepare takes valid from train, and train's copies are then in its way."""
+    frame = put(put(put(published(), 30, split="valid"), 31, text=published()["text"][30]), 9, text=published()["text"][4])
+    done = held("corpora", "documents", {"documents": frame}, **SMALL)
+    assert done.set_aside("text_in_one_split") == [30] and done.set_aside("no_copy_before_hash_split") == [9]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("published", [["train", "test"], ["train", "valid", "test"], ["train"], ["test"]], ids="-".join)
+def test_no_text_and_no_group_is_in_two_splits_after_prepare(held, published, seed):
+    rng = np.random.default_rng(seed)
+
+    def drawn(choices, share, n=400):
+        return [choices[rng.integers(len(choices))] if rng.random() < share else None for _ in range(n)]
+
+    copied, grouped = drawn(range(60), 0.4), drawn([f"g{i}" for i in range(80)], 0.5)
+    frame = texts(400).with_columns(
+        split=pl.Series(drawn(published, 0.5), dtype=pl.String), group=pl.Series(grouped, dtype=pl.String),
+        text=pl.Series([f"text {i if c is None else f'copy {c}'}" for i, c in enumerate(copied)]))
+    done = held("corpora", "documents", {"documents": frame}, **SMALL, max_quarantine_share=1.0, max_duplicate_share=1.0)
+    clean = done.clean("documents")
+    assert 150 < clean.height < 400
+    out = with_splits(clean, "doc_id", Shares("s", 0.2, 0.2))
+    for column in ("text", "group"):
+        assert out.drop_nulls(column).group_by(column).agg(pl.col("split").n_unique())["split"].max() == 1
+
+
 def test_copies_within_a_group_stay_since_a_group_is_split_as_one(held):
     frame = put(put(texts(), 9, text=texts()["text"][4], group="book"), 4, group="book")
     done = held("corpora", "documents", {"documents": frame}, **SMALL)
@@ -102,14 +146,15 @@ def test_copies_within_a_group_stay_since_a_group_is_split_as_one(held):
 
 
 def test_many_copies_within_a_published_split_fail(held):
-    frame = published().with_columns(text=pl.when(pl.int_range(pl.len()) < 15).then(pl.lit("the same text")).otherwise(pl.col("text")))
+    frame = put(published(), 30, split="valid")
+    frame = frame.with_columns(text=pl.when(pl.int_range(pl.len()) < 15).then(pl.lit("the same text")).otherwise(pl.col("text")))
     done = held("corpora", "documents", {"documents": frame}, **SMALL)
     assert done.failed == ["few_copies"] and done.result("few_copies").unexpected == 14
 
 
 def test_a_vocabulary_of_one_is_said_and_fails(held):
-    frame = texts().with_columns(split=pl.lit("train"), text=pl.lit("same"))
-    done = held("corpora", "documents", {"documents": frame}, **SMALL, max_duplicate_share=1.0)
+    frame = texts().with_columns(text=pl.Series(["same " * (i + 1) for i in range(40)]))
+    done = held("corpora", "documents", {"documents": frame}, **SMALL)
     assert done.failed == ["enough_words"] and done.result("enough_words").note == "1 different words"
 
 
@@ -176,6 +221,14 @@ def faulty_questions(held):
 @pytest.mark.parametrize("i", range(len(QUESTIONS)), ids=[e for e, _ in QUESTIONS])
 def test_a_faulty_question_goes_to_quarantine(faulty_questions, i):
     assert faulty_questions.set_aside(QUESTIONS[i][0]) == [i + 1] and not faulty_questions.failed
+
+
+def test_answers_of_a_question_stay_in_one_group_where_a_hash_splits(held):
+    frame = put(put(questions().with_columns(split=pl.lit(None, pl.String)), 4, group="a"), 5, group="b")
+    done = held("corpora", "questions", {"questions": frame}, **SMALL)
+    assert done.set_aside("question_in_one_group") == [5] == done.quarantine["row"].to_list()
+    half = put(questions(), 4, split=None)
+    assert held("corpora", "questions", {"questions": half}, **SMALL).quarantine.is_empty(), "prepare puts it with its question"
 
 
 def bags():

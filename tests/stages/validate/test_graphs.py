@@ -167,3 +167,17 @@ def test_triples_from_an_entity_to_itself_fail_beyond_their_share(held):
 
 def test_too_few_entities_fail(held):
     assert held("graphs", "triples", triples(), min_rows=10, min_nodes=13).failed == ["enough_entities"]
+
+
+def test_an_unsplit_copy_of_a_published_triple_leaves_though_it_comes_first(held):
+    rows = triples()["triples"]
+    loose = rows.tail(1).with_columns(split=pl.lit(None, pl.String))
+    done = held("graphs", "triples", {"triples": pl.concat([loose, rows, loose])}, **SMALL)
+    assert done.set_aside("triple_once") == [0, rows.height + 1] and done.clean("triples").equals(rows)
+
+
+def test_of_a_triple_in_train_and_test_the_test_copy_stays_though_other_triples_lack_a_split(held):
+    rows = triples()["triples"]
+    leak, loose = rows.tail(1).with_columns(split=pl.lit("train")), rows.head(1).with_columns(split=pl.lit(None, pl.String))
+    done = held("graphs", "triples", {"triples": pl.concat([leak, loose, rows[1:]])}, **SMALL)
+    assert done.set_aside("triple_in_one_split") == [0] == done.quarantine["row"].to_list()

@@ -116,10 +116,18 @@ def test_copies_leave_where_a_hash_splits(held):
     assert held("images", "images", {"images": table(images)}, {"images": images}, **SMALL).set_aside("no_copy_before_hash_split") == [9]
 
 
+def test_an_unsplit_copy_of_a_published_image_leaves_though_it_comes_first(held):
+    images = pixels()
+    images[2] = images[28]
+    frame = table(images, split=pl.Series([None] * 10 + ["train"] * 10 + ["test"] * 10))
+    assert held("images", "images", {"images": frame}, {"images": images}, **SMALL).set_aside("no_copy_before_hash_split") == [2]
+
+
 def test_copies_within_a_published_split_are_counted(held):
     images = pixels()
     images[9] = images[1]
-    done = held("images", "images", {"images": table(images, split=pl.lit("train"))}, {"images": images}, **SMALL)
+    frame = table(images, split=pl.Series(["train"] * 29 + ["valid"]))
+    done = held("images", "images", {"images": frame}, {"images": images}, **SMALL)
     assert not done.failed and done.quarantine.is_empty() and done.result("few_copies").note == "1 of 30 rows repeat an earlier image"
 
 
