@@ -89,15 +89,21 @@ def _non_edges(n, nodes, edges, rng) -> np.ndarray:
 
 
 def triples(table: pl.DataFrame, settings: TripleSettings, shares: Shares):
-    """arrays, tables, meta of kind triples. A published split is kept (a triple with an entity or relation unseen in train is left out
-    and counted); a hashed one moves such triples to train."""
+    """arrays, tables, meta of kind triples, which depend on the set of triples, not on their order. A published split is kept (a triple
+    with an entity or relation unseen in train is left out and counted); a hashed one moves such triples to train."""
+    table = table.sort("head", "relation", "tail", maintain_order=True)
     rows = list(table.select("head", "relation", "tail").iter_rows())
     published = table["split"].to_list() if "split" in table.columns else [None] * len(rows)
     split = [p or by_hash("\t".join(r), shares) for p, r in zip(published, rows, strict=True)]
     entities = {x for r, s in zip(rows, split, strict=True) if s == "train" for x in (r[0], r[2])}
     relations = {r[1] for r, s in zip(rows, split, strict=True) if s == "train"}
     left_out = dict.fromkeys(SPLITS, 0)
-    for i, (h, r, t) in enumerate(rows):
+
+    def turn(i):  # published triples last: a triple moved to train may bring the entity that one of them needs
+        return published[i] is not None, position("\t".join(rows[i]), shares.salt)
+
+    for i in sorted(range(len(rows)), key=turn):
+        h, r, t = rows[i]
         if split[i] != "train" and not (h in entities and t in entities and r in relations):
             if published[i] is None:
                 split[i] = "train"

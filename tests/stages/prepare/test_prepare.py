@@ -51,6 +51,23 @@ def test_valid_is_carved_from_a_published_train():
     }
 
 
+def test_records_without_a_split_follow_their_group():
+    groups = {"a": "test", "b": "train", "c": "valid"}
+    table = pl.DataFrame({"doc_id": ids(120), "group": [f"{'abc'[i % 3]}{i // 6}" for i in range(120)],
+                          "split": [None if i % 6 < 3 else groups["abc"[i % 3]] for i in range(120)]})
+    out = with_splits(table, "doc_id", SHARES)
+    assert out["split"].to_list() == [groups[g[0]] for g in table["group"]]
+    carved = with_splits(table.filter(~pl.col("group").str.starts_with("c")), "doc_id", SHARES)
+    assert carved.group_by("group").agg(pl.col("split").n_unique())["split"].max() == 1
+    assert set(carved.filter(pl.col("group").str.starts_with("b"))["split"]) == {"train", "valid"}
+
+
+def test_a_group_of_two_published_splits_lends_neither():
+    table = pl.DataFrame({"doc_id": ids(200), "group": [f"g{i // 4}" for i in range(200)], "split": ["train", None, "test", "valid"] * 50})
+    out = with_splits(table, "doc_id", SHARES)
+    assert out["split"][1::4].to_list() == [by_hash(f"g{i}", SHARES) for i in range(50)]
+
+
 def test_nothing_left_to_train_on_is_said():
     with pytest.raises(InputError, match="no record is left in the train split"):
         with_splits(pl.DataFrame({"doc_id": ["a"], "split": ["test"]}), "doc_id", SHARES)
@@ -139,6 +156,14 @@ def test_receipts():
     assert arrays["field.category"].tolist() == [0, 1, -1] and meta["left_out"] == {"train": 0, "valid": 0, "test": 1}
 
 
+def test_lines_stay_with_their_receipt_where_a_field_is_called_group():
+    lines = pl.DataFrame({"receipt_id": [f"r{i // 4:03}" for i in range(400)], "position": [i % 4 for i in range(400)],
+                          "item_id": [f"i{i % 7}" for i in range(400)], "item": [f"I{i % 7}" for i in range(400)],
+                          "group": [f"g{i % 7}" for i in range(400)]})
+    _, tables, meta = receipts.receipts(lines, None, ["group"], receipts.ReceiptSettings(), SHARES)
+    assert sum(meta["receipts"].values()) == 100 and len(tables["field.group"]) == 7
+
+
 def test_receipts_by_time():
     table = receipt_table().with_columns(timestamp=pl.Series([3, 3, 1, 1, 2, 4]).cast(pl.Datetime("us")))
     arrays, _, meta = receipts.receipts(table, None, [], receipts.ReceiptSettings(split_by="time"), Shares("s", 0.25, 0.25))
@@ -174,6 +199,16 @@ def test_graph_holds_out_edges_without_isolating_nodes():
     assert meta["heldout"]["heldout"] == len(arrays["heldout.edges"])
 
 
+def test_held_out_edges_depend_on_neither_order_nor_direction():
+    edges, nodes = random_graph()
+    settings = graphs.GraphSettings(heldout=0.3, heldout_valid=0.1)
+    arrays, _, meta = graphs.graph(edges, nodes, settings, SHARES)
+    turned = edges.rename({"source": "target", "target": "source"}).select(edges.columns)
+    for other in (edges[::-1], turned, pl.concat([turned[::2], edges[1::2]]).sample(fraction=1.0, shuffle=True, seed=3)):
+        again, _, again_meta = graphs.graph(other, nodes[::-1], settings, SHARES)
+        assert again_meta == meta and all((again[name] == arrays[name]).all() for name in arrays)
+
+
 def test_parallel_edges_are_summed_and_loops_left_out():
     edges = pl.DataFrame({"source": ["a", "b", "a"], "target": ["b", "a", "a"], "weight": [1.0, 2.0, 9.0]})
     arrays, _, _ = graphs.graph(edges, pl.DataFrame({"node_id": ["a", "b"], "label": [None, None]}), graphs.GraphSettings(), SHARES)
@@ -196,6 +231,22 @@ def test_every_test_entity_is_in_train():
     for s in ("valid", "test"):
         assert len(arrays[f"{s}.triples"]) and set(arrays[f"{s}.triples"][:, [0, 2]].ravel().tolist()) <= known
     assert sum(meta["triples"].values()) == len(table)
+
+
+def test_splits_of_triples_do_not_depend_on_row_order():
+    """Sparse, so that many held-out triples move to train; half of them with a published split."""
+    rng = np.random.default_rng(2)
+    drawn = [(f"h{i}", f"r{j}", f"t{k}") for i, j, k in zip(*rng.integers([[90], [4], [90]], size=(3, 200)), strict=True)]
+    table = pl.DataFrame(list(dict.fromkeys(drawn)), ["head", "relation", "tail"], orient="row")
+    table = table.with_columns(split=pl.Series([("test", "train", None, None)[i % 4] for i in range(len(table))], dtype=pl.String))
+    arrays, tables, meta = graphs.triples(table, graphs.TripleSettings(), replace(SHARES, test=0.4))
+    hashed = table.filter(pl.col("split").is_null())
+    assert len(arrays["train.triples"]) > (table["split"] == "train").sum() + sum(
+        by_hash("\t".join(r[:3]), replace(SHARES, test=0.4)) == "train" for r in hashed.iter_rows()), "some moved"
+    for seed in range(5):
+        shuffled = table.sample(fraction=1.0, shuffle=True, seed=seed)
+        again, again_tables, again_meta = graphs.triples(shuffled, graphs.TripleSettings(), replace(SHARES, test=0.4))
+        assert again_meta == meta and again_tables == tables and all((again[name] == arrays[name]).all() for name in arrays)
 
 
 def test_published_triples_with_unseen_entities_are_counted():
