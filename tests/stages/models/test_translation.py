@@ -171,6 +171,17 @@ def test_validation_ranks_are_filtered_and_ties_count_half():
     assert any(x % 1 for x in ranks)
 
 
+def test_validation_looks_at_triples_from_all_over_and_always_the_same(monkeypatch):
+    monkeypatch.setattr(translation, "LOOKED_AT", 10)
+    model, asked = model_of(), []
+    tail_scores = model.tail_scores
+    monkeypatch.setattr(model, "tail_scores", lambda h, r: asked.append(h.tolist()) or tail_scores(h, r))
+    data = chain()
+    data["valid.triples"] = np.array([(h, 0, (h + 7) % 30) for h in range(30)], np.int32)  # sorted by head, as prepare's are
+    assert model.validate(data) == model.validate(data)
+    assert asked[0] == asked[1] and len(set(asked[0])) == 10 and max(asked[0]) > 20
+
+
 @pytest.mark.parametrize("settings", [{}, {"optimizer": "sgd", "norm": 2}, {"objective": "self_adversarial", "negatives": 4}])
 def test_same_seed_same_bytes_and_resuming_is_exact(settings):
     data = chain()
