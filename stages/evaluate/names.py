@@ -21,6 +21,31 @@ Every number is measured on the test split, which nothing else reads. Over sever
 """
 
 
+BASELINES = """
+## Baselines
+
+What a baseline may choose it chooses as the model does: on the validation split or inside the labels it is given, never on the test split.
+
+| baseline | what it is | chosen |
+|---|---|---|
+| `popularity` | items by training receipts | – |
+| `co_counts` | training receipts that hold both items near one another | reach: 1, 2, 3 positions or the whole receipt, by NDCG@10 on valid |
+| `category_back_off` | co-counts + weight × the co-count that the categories of both items let expect, spread by popularity | field and weight, likewise |
+| `unigram` | an output bias alone, at its optimum | – |
+| `random_by_frequency` | how often an entity is head (tail) of the relation | – |
+| `rules` | duplicate and inverse relations mined on train: what leaks | – |
+| `neighbours` | entities with similar facts (idf-weighted cosine to a power) vote with their answers | power 1 to 4, by MRR on valid |
+| `spectral` | eigenvectors of the normalised graph, as wide as the model's vectors | – |
+| `label_propagation` | propagation or spreading (0.9), edges weighted or equal | the best across two halves of the labelled nodes |
+| `majority` | the commonest label | – |
+| `common_neighbours`, `adamic_adar`, `preferential_attachment` | scores of a pair of nodes from the training graph | – |
+| `floor` | real images against real images: the best there is, not a method | – |
+| `gaussian` | full-covariance Gaussian fitted to the training images or points | – |
+| `pca`, `raw_pixels`, `untrained` | codes: principal components as wide as the model's, the pixels, the same encoder at its start | – |
+| `kmeans` | clusters of the pixels | – |
+"""
+
+
 def names() -> dict[str, dict]:
     """{metric: {title, better: higher | lower | none, unit, meaning}}."""
     return read_json(FILE)
@@ -38,7 +63,7 @@ def markdown() -> str:
     """The text of docs/metrics.md."""
     words = {"higher": "higher", "lower": "lower", "none": "neither"}
     rows = (f"| `{name}` | {e['title']} | {words[e['better']]} | {e['unit'] or '–'} | {e['meaning']} |\n" for name, e in names().items())
-    return HEAD + "".join(rows)
+    return HEAD + "".join(rows) + BASELINES
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from scipy import sparse
 
 THRESHOLD = 1.5  # Bordes et al. 2013, section 4.3
 CATEGORIES = ("1-1", "1-N", "N-1", "N-N")
+POWERS = (1, 2, 3, 4)  # of the similarity between entities; the validation split chooses
 ROWS = 256  # triples scored at once
 
 Scores = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -150,3 +151,41 @@ class ByRules:
 
     def head_scores(self, relations, tails):
         return self._scores(self.frequency.heads[relations], tails, relations, self.backward, self.matrices)
+
+
+class ByNeighbours:
+    """neighbours: entities alike in train vote with their answers; what memory alone can do, without any learnt vector.
+
+    An entity's facts are its (relation, other entity, side) in train, each weighing idf = log(entities / entities with that fact); alike
+    is the cosine of these, to a `power` that lets few close ones outvote many distant ones. (h, r, ?): the tail t of each training triple
+    (h', r, t) gets alike(h, h')^power; (?, r, t) likewise. An entity does not vote for itself; no votes: by relation frequency.
+    """
+
+    def __init__(self, train: np.ndarray, entities: int, relations: int, power: float = 1.0):
+        train = np.unique(train, axis=0)
+        head, relation, tail = train.T
+        fact = np.r_[2 * relation * entities + tail, (2 * relation + 1) * entities + head]
+        names, column = np.unique(fact, return_inverse=True)
+        facts = sparse.csr_matrix((np.ones(len(fact)), (np.r_[head, tail], column)), (entities, len(names)))
+        facts = facts @ sparse.diags(np.log(entities / np.maximum(np.bincount(column), 1)))
+        length = np.sqrt(np.asarray(facts.multiply(facts).sum(1)).ravel())
+        facts = sparse.diags(1.0 / np.maximum(length, 1e-12)) @ facts
+        self.alike = (facts @ facts.T).tocsr()
+        self.alike.setdiag(0.0)
+        self.alike.data **= power
+        self.frequency = ByFrequency(train, entities, relations)
+        self.matrices = [sparse.csr_matrix((np.ones((m := relation == r).sum()), (head[m], tail[m])), (entities, entities))
+                         for r in range(relations)]
+
+    def _scores(self, frequency, fixed, relations, votes):
+        scores = frequency / (frequency.max() + 1.0) * 1e-9
+        for r in np.unique(relations):
+            rows = np.flatnonzero(relations == r)
+            scores[rows] += (self.alike[fixed[rows]] @ votes(self.matrices[r])).toarray()
+        return scores
+
+    def tail_scores(self, heads, relations):
+        return self._scores(self.frequency.tails[relations], heads, relations, lambda m: m)
+
+    def head_scores(self, relations, tails):
+        return self._scores(self.frequency.heads[relations], tails, relations, lambda m: m.T)

@@ -48,7 +48,7 @@ class Evaluation(Kind):
         width = model.vectors()["node"].shape[1]
         found = {"spectral": self.of_vectors(nodes.spectral(self.graph, min(width, self.graph.shape[0] - 1)))}
         if self.labelled:
-            found["label_propagation"] = self.classified(nodes.by_propagation(self.graph))
+            found["label_propagation"] = self.classified(nodes.strongest_propagation(self.graph))
             found["majority"] = self.classified(nodes.by_majority)
         if self.linked:
             scores = [nodes.neighbour_scores(self.graph, e) for e in self.edges]

@@ -145,7 +145,7 @@ CASES = {
     "word2vec-documents": (lambda f: sequences(f, "documents"), "heldout_loss", {"unigram"}),
     "random_walk-graph": (network, "macro_f1_50", {"spectral", "label_propagation", "majority", "common_neighbours", "adamic_adar",
                                                    "preferential_attachment"}),
-    "translation-triples": (knowledge, "mrr", {"random_by_frequency", "rules"}),
+    "translation-triples": (knowledge, "mrr", {"random_by_frequency", "rules", "neighbours"}),
     "classifier-images": (digits, "accuracy", {"raw_pixels", "majority"}),
     "vae-images": (digits, "probe_accuracy", {"floor", "gaussian", "pca", "untrained", "raw_pixels", "kmeans"}),
 }

@@ -86,6 +86,40 @@ def test_propagation_equals_the_loop():
     np.testing.assert_allclose(scores, [mass[n] for n in rest], atol=1e-8)
 
 
+def test_spreading_equals_the_closed_form():
+    graph, labels, network = clubs(12, 0.8, 0.2)
+    known, rest = np.arange(0, 12, 2), np.arange(1, 12, 2)
+    targets = labels[known][:, None] == np.arange(3)
+    given = np.zeros((12, 3))
+    given[known] = targets
+    normal = np.eye(12) - nx.normalized_laplacian_matrix(network).toarray()
+    expected = 0.5 * np.linalg.inv(np.eye(12) - 0.5 * normal) @ given  # Zhou et al. 2004, eq. 4
+    np.testing.assert_allclose(nodes.by_spreading(graph, alpha=0.5)(known, targets, rest), expected[rest], atol=1e-7)
+
+
+def test_the_strongest_is_chosen_without_the_nodes_to_classify():
+    labels, asked = np.tile(np.arange(2), 20), []
+
+    def right(known, targets, rest):
+        asked.append(set(rest.tolist()))
+        return np.eye(2)[labels[rest]]
+    known, rest = np.arange(30), np.arange(30, 40)
+    truth = labels[known][:, None] == np.arange(2)
+    scores = nodes.by_best([nodes.by_majority, lambda k, t, r: 1 - right(k, t, r), right])(known, truth, rest)
+    assert np.array_equal(scores, np.eye(2)[labels[rest]])
+    inner, final = asked[:-1], asked[-1]
+    assert final == set(rest.tolist()) and set.union(*inner) == set(known.tolist())
+
+
+def test_equal_edges_win_where_weights_mislead():
+    graph, labels, _ = clubs()
+    apart = labels[:, None] != labels[None]
+    misled = sparse.csr_matrix(graph.toarray() * np.where(apart, 50.0, 1.0))
+    best, weighted = nodes.strongest_propagation(misled), nodes.by_propagation(misled)
+    scores = [nodes.classification(c, labels, 3, shares=(0.5,), repeats=3)["macro_f1_50"] for c in (best, weighted)]
+    assert scores[0] > 0.9 > scores[1]
+
+
 def test_spectral_equals_dense_eigenvectors_and_repeats_exactly():
     graph, _, network = clubs()
     values, vectors = np.linalg.eigh(nx.normalized_laplacian_matrix(network).toarray())

@@ -128,3 +128,31 @@ def test_confidence_is_the_share_of_the_rules_own_pairs():
     train = np.array([[0, 0, 1], [2, 0, 3], [4, 0, 5], [6, 0, 7], [0, 1, 1], [2, 1, 3], [8, 1, 9]])
     rules = triples.ByRules(train, 10, 2).rules
     assert rules[1] == [(0.5, 0, False)] and rules[0] == [(pytest.approx(2 / 3), 1, False)]
+
+
+def test_neighbours_vote_by_hand():
+    # 0 and 1 share the fact "r0 to 4", which 2 of 6 entities have; 2 is alike to nobody
+    train = np.array([[0, 0, 4], [1, 0, 4], [1, 1, 3], [2, 1, 5], [0, 0, 4]])
+    common, own = np.log(6 / 2), np.log(6 / 1)
+    alike = common**2 / (common * np.hypot(common, own))  # 0 has the shared fact, 1 that and (r1, to 3)
+    for power in (1, 3):
+        votes = triples.ByNeighbours(train, 6, 2, power)
+        found = votes.tail_scores(np.array([0, 2]), np.array([1, 1]))
+        assert found[0, 3] == pytest.approx(alike**power, rel=1e-6) and found[0, [0, 1, 2, 4]].max() < 1e-8
+        assert found[0, 5] == pytest.approx(found[1, 5], rel=1e-6) and 0 < found[0, 5] < 1e-8  # 2 votes for nobody: frequency decides
+        heads = votes.head_scores(np.array([1]), np.array([3]))  # 3 shares no fact with 5: the only other tail of r1
+        assert heads[0, [1, 2]].max() < 1e-8 and heads[0].argmax() in (1, 2)
+
+
+def test_similar_entities_answer_what_frequency_cannot():
+    rng = np.random.default_rng(6)
+    group = np.arange(40) % 4  # entities 0..39 in four groups; r0 tells the group by three landmarks each, r1 leads to its place
+    marks = [(e, 0, 40 + 3 * g + i) for e, g in enumerate(group) for i in range(3)]
+    places = [(e, 1, 52 + g) for e, g in enumerate(group)]
+    hidden = set(rng.permutation(40)[:12].tolist())
+    train = np.array(marks + [p for p in places if p[0] not in hidden])
+    test = np.array([p for p in places if p[0] in hidden])
+    votes = triples.ByNeighbours(train, 56, 2, 3)
+    assert (triples.ranks(votes.tail_scores, votes.head_scores, test, np.concatenate([train, test]))["tail"] == 1.0).all()
+    plain = triples.ByFrequency(train, 56, 2)
+    assert triples.ranks(plain.tail_scores, plain.head_scores, test, np.concatenate([train, test]))["tail"].mean() > 1.5
