@@ -22,6 +22,8 @@ from numba import njit
 from stages.models.parts.sampling import below, draw, stream, uniform
 
 FAST = {"reassoc", "contract", "nsz", "arcp"}  # not nnan, ninf: a NaN must come out as one
+# Helpers that round are inlined before compilation: as functions of their own they are compiled twice, alone and inside the kernel, each
+# rounding in its own order, and which one runs depends on whether the kernel was compiled just now or read from the cache.
 GROUP = 6
 LIMIT, STEPS = 10.0, 80  # the sigmoid's table: linear between steps of 1/80, error below 2e-6
 SIGMOID = (1.0 / (1.0 + np.exp(LIMIT - np.arange(2 * LIMIT * STEPS + 2) / STEPS))).astype(np.float32)
@@ -33,7 +35,7 @@ def lanes_for(dimension: int, bias: bool) -> tuple[int, ...]:
     return (0,) * (-(-(dimension + bias) // 8))
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@njit(fastmath=FAST, nogil=True, cache=True, inline="always")
 def sigmoid(score):
     if score >= np.float32(LIMIT):
         return ONE
@@ -44,7 +46,7 @@ def sigmoid(score):
     return SIGMOID[i] + (position - np.float32(i)) * (SIGMOID[i + 1] - SIGMOID[i])
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@njit(fastmath=FAST, nogil=True, cache=True, inline="always")
 def step(blocks, rate, scores, lanes):
     """One gradient step on input 0: changes the output rows of `blocks` [n, 10 width], leaves the input's part of the step beside it.
 
@@ -85,7 +87,7 @@ def step(blocks, rate, scores, lanes):
             block[y5 + i] = b5 + g5 * a
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@njit(fastmath=FAST, nogil=True, cache=True, inline="always")
 def step_two(blocks, rate, scores, lanes):
     """As `step`, on the sum of the losses of inputs 0 and 1 against the same output rows; scores are those of input 0."""
     width = 8 * len(lanes)
@@ -153,7 +155,7 @@ def pick_rows(state, noise, target, k, rows, times):
     return used
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@njit(fastmath=FAST, nogil=True, cache=True, inline="always")
 def load_rows(blocks, outputs, rows, times, used, lr, rate, lanes):
     """Copy the rows of a window into the blocks."""
     width = 8 * len(lanes)
@@ -166,7 +168,7 @@ def load_rows(blocks, outputs, rows, times, used, lr, rate, lanes):
         rate[j] = 0  # whatever the padding rows hold is finite and gets no step
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@njit(fastmath=FAST, nogil=True, cache=True, inline="always")
 def store_rows(blocks, outputs, rows, used, lanes):
     """Copy them back."""
     width = 8 * len(lanes)
@@ -197,7 +199,7 @@ def keep_tokens(state, tokens, first, last, keep, kept):
     return n
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@njit(fastmath=FAST, nogil=True, cache=True, inline="always")
 def load_input(blocks, slot, inputs, row, ones, lanes):
     """Put an input row into slot 0 or 1 of every block; column `ones` (-1: none) meets the output bias."""
     width = 8 * len(lanes)
@@ -209,7 +211,7 @@ def load_input(blocks, slot, inputs, row, ones, lanes):
             blocks[n, start + ones] = 1
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@njit(fastmath=FAST, nogil=True, cache=True, inline="always")
 def store_input(blocks, slot, inputs, row, scale, lanes):
     """Add `scale` times the step of slot 0 or 1 to an input row."""
     width = 8 * len(lanes)

@@ -85,7 +85,7 @@ def corrupt(state, head, relation, tail, slots, head_share, entities):
     return np.int64(-1), at_head
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@njit(fastmath=FAST, nogil=True, cache=True, inline="always")
 def distance(entity, relation, h, r, t, norm, slope):
     """d(h + r, t) in the L1 or L2 norm; its gradient with respect to h (and r, and minus t) goes into `slope` [D]."""
     total = np.float32(0.0)
@@ -140,7 +140,7 @@ def adversarial_weights(distances, n, margin, temperature, weights):
     return loss
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@njit(fastmath=FAST, nogil=True, cache=True, inline="always")
 def _move(table, row, gradient, squares, lr):
     """One row's step: SGD, or Adagrad with one accumulator a row (the mean square of its gradients) where `squares` has rows."""
     rate = np.float32(lr)
@@ -156,7 +156,7 @@ def _move(table, row, gradient, squares, lr):
         table[row, i] -= rate * gradient[i]
 
 
-@njit(fastmath=FAST, nogil=True, cache=True)
+@njit(fastmath=FAST, nogil=True, cache=True, inline="always")
 def normalise(table, row):
     """Put a row back on the unit sphere."""
     total = np.float32(0.0)
