@@ -46,6 +46,14 @@ def feature_net(folder: Path | None, meta: dict):
     return net, sha256((folder / str(seed) / "weights.safetensors").read_bytes()).hexdigest()
 
 
+def sampling_seed(evaluation: int, training: int) -> int:
+    """Seed of what a trained model draws while it is measured: its own stream for every training seed, and not the one it trained with,
+
+    so that the deviation over seeds holds the noise of sampling too.
+    """
+    return int(np.random.SeedSequence((evaluation, training, 0xE7A1)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
 def summarised(values: list[dict[str, float]]) -> dict[str, dict]:
     """{metric: {mean, sd, n}} over seeds; sd with n - 1, and 0 for one seed. A metric that some seed lacks is averaged over the others.
 
@@ -76,13 +84,13 @@ def evaluate(name: str, folder: Path, data: Prepared, features: Path | None, set
     for seed in run["seeds"]:
         model = load_run(folder, seed, data.meta)
         try:
-            values.append(evaluation.measure(model))
+            values.append(evaluation.measure(model, sampling_seed(settings.seed, seed)))
             summarised(values[-1:])
         except ValueError as error:
             raise InputError(f"run {name}, seed {seed}: {error}; train again with a smaller lr, or choose other data") from None
         if seed == run["seeds"][0]:
             baselines = evaluation.baselines(model, fresh)
-            evaluation.exhibit(model, gallery)
+            evaluation.exhibit(model, gallery, sampling_seed(settings.seed, seed))
     metrics = {"headline": evaluation.headline(values[0]), **summarised(values),
                "baselines": {k: summarised([v]) for k, v in baselines.items()},
                "parameters": run["parameters"], "reproducible": run["reproducible"], "features": weights}

@@ -14,7 +14,7 @@ HEAD = """# Metrics
 Generated from `stages/evaluate/names.json` by `python -m stages.evaluate.names`; edit that file, not this one.
 
 Every number is measured on the test split, which nothing else reads. Over several seeds a number is the mean, with the standard deviation
-(n - 1) beside it. Likelihood-like numbers are in nats, positive, lower is better. Ranks break ties by the mean ("realistic" rank).
+(n - 1) beside it. Likelihood-like numbers are in nats, those of -log p, lower is better. Ranks break ties by the mean ("realistic" rank).
 
 | name | metric | better | unit | meaning |
 |---|---|---|---|---|
@@ -29,8 +29,8 @@ What a baseline may choose it chooses as the model does: on the validation split
 | baseline | what it is | chosen |
 |---|---|---|
 | `popularity` | items by training receipts | – |
-| `co_counts` | training receipts that hold both items near one another | reach: 1, 2, 3 positions or the whole receipt, by NDCG@10 on valid |
-| `category_back_off` | co-counts + weight × the co-count that the categories of both items let expect, spread by popularity | field and weight, likewise |
+| `co_counts` | training receipts that hold both items near one another | reach: 1, 2, 3 positions or the receipt, by NDCG@10 on valid |
+| `category_back_off` | co-counts + weight × the co-count that both categories let expect | field and weight, likewise |
 | `unigram` | an output bias alone, at its optimum | – |
 | `random_by_frequency` | how often an entity is head (tail) of the relation | – |
 | `rules` | duplicate and inverse relations mined on train: what leaks | – |
@@ -39,9 +39,10 @@ What a baseline may choose it chooses as the model does: on the validation split
 | `label_propagation` | propagation or spreading (0.9), edges weighted or equal | the best across two halves of the labelled nodes |
 | `majority` | the commonest label | – |
 | `common_neighbours`, `adamic_adar`, `preferential_attachment` | scores of a pair of nodes from the training graph | – |
-| `floor` | real images against real images: the best there is, not a method | – |
-| `gaussian` | full-covariance Gaussian fitted to the training images or points | – |
-| `pca`, `raw_pixels`, `untrained` | codes: principal components as wide as the model's, the pixels, the same encoder at its start | – |
+| `floor` | real data in place of samples: the best there is, not a method | – |
+| `gaussian` | full-covariance Gaussian fitted to train: samples, exact likelihood | ridge of the likelihood, on valid |
+| `pca` | codes: principal components as wide as the model's; likelihood of probabilistic PCA | – |
+| `raw_pixels`, `untrained` | codes: the pixels, the same encoder at its start | – |
 | `kmeans` | clusters of the pixels | – |
 """
 

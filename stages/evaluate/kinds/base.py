@@ -31,8 +31,11 @@ class Kind:
     def __init__(self, setting: Setting):
         self.data, self.model_settings, self.settings, self.net = setting.data, setting.model, setting.settings, setting.net
 
-    def measure(self, model) -> dict[str, float]:
-        """Metrics of one seed's model."""
+    def measure(self, model, seed: int) -> dict[str, float]:
+        """Metrics of one training seed's model; `seed` is of what the model itself draws (samples, latents), another for every model.
+
+        What models and baselines share (shuffles, draws of labels) goes by `settings.seed` instead, so that it is the same for all.
+        """
         raise NotImplementedError
 
     def headline(self, metrics: dict[str, float]) -> str:
@@ -43,8 +46,8 @@ class Kind:
         """Metrics of the baselines; `model` tells widths, `fresh(seed)` gives the same architecture untrained."""
         return {}
 
-    def exhibit(self, model, gallery: Gallery) -> None:
-        """Pictures and tables of the first seed's model."""
+    def exhibit(self, model, gallery: Gallery, seed: int) -> None:
+        """Pictures and tables of the first training seed's model, of the same draws as `measure` with this seed."""
 
 
 def need(model, kind: str, *abilities: str) -> None:

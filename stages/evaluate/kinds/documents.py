@@ -27,7 +27,7 @@ class Evaluation(Kind):
     def headline(self, metrics):
         return "heldout_loss"
 
-    def measure(self, model):
+    def measure(self, model, seed):
         need(model, "documents", "heldout_loss")
         return {"heldout_loss": float(model.heldout_loss(self.data, "test"))}
 
@@ -41,7 +41,7 @@ class Evaluation(Kind):
         losses = words.pair_losses(blank, blank, pairs, self.noise, self.negatives, bias)
         return {"unigram": {"heldout_loss": float(np.average(losses, weights=weights))}}
 
-    def exhibit(self, model, gallery):
+    def exhibit(self, model, gallery, seed):
         if not hasattr(model, "vectors"):
             return
         vectors = {name: array(v) for name, v in model.vectors().items()}

@@ -37,7 +37,7 @@ class Evaluation(Kind):
             metrics["auc"] = auc(*(nodes.edge_scores(vectors, e) for e in self.edges))
         return metrics
 
-    def measure(self, model):
+    def measure(self, model, seed):
         need(model, "a graph", "vectors")
         metrics = self.of_vectors(array(model.vectors()["node"]))
         if hasattr(model, "heldout_loss"):
@@ -55,7 +55,7 @@ class Evaluation(Kind):
             found |= {name: {"auc": auc(scores[0][name], scores[1][name])} for name in scores[0]}
         return found
 
-    def exhibit(self, model, gallery):
+    def exhibit(self, model, gallery, seed):
         vectors = array(model.vectors()["node"])
         names, classes = self.data.table("nodes"), self.data.table("labels")
         degree = np.diff(self.data["indptr"])

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from stages.evaluate import clustering, distribution, generative, pictures, probes
+from stages.evaluate import clustering, densities, distribution, generative, pictures, probes
 from stages.evaluate.kinds.base import Kind, array, need
 from stages.models.base import image_tensor
 from stages.settings import InputError
@@ -31,13 +31,13 @@ class Evaluation(Kind):
     def headline(self, metrics):
         return next(m for m in ("fid", "accuracy", "probe_accuracy", "elbo", "reconstruction_mse", "sharpness") if m in metrics)
 
-    def measure(self, model):
+    def measure(self, model, seed):
         need(model, "images", "sample", "encode", "logits", "reconstruct")
         metrics = {}
         if hasattr(model, "logits") and self.labelled:
             metrics |= self.of_logits(self.through(model.logits, "test"))
         if hasattr(model, "sample"):
-            metrics |= self.of_samples(self.samples(model))
+            metrics |= self.of_samples(self.samples(model, seed))
         if hasattr(model, "reconstruct"):
             made = torch.cat([model.reconstruct(x) for x in self.batches("test")])
             metrics["reconstruction_mse"] = generative.reconstruction_error(model, self.x["test"])
@@ -47,11 +47,11 @@ class Evaluation(Kind):
             codes = {s: self.through(model.encode, s) for s in ("train", "test")}
             metrics |= {"active_units": float(probes.active_units(codes["test"])), **self.of_codes(codes), **self.of_clusters(codes)}
         if hasattr(model, "bound"):
-            distortion, rate = model.bound(self.x["test"], torch.Generator().manual_seed(self.settings.seed))
+            distortion, rate = model.bound(self.x["test"], torch.Generator().manual_seed(seed))
             metrics |= {"elbo": float((distortion + rate.sum(1)).mean()), "kl": float(rate.sum(1).mean())}
         if hasattr(model, "log_likelihood"):
             for k in self.settings.iw:
-                metrics[f"iw_{k}"] = float(generative.importance_bound(model, self.x["test"], k, self.settings.seed).mean())
+                metrics[f"iw_{k}"] = float(generative.importance_bound(model, self.x["test"], k, seed).mean())
         return metrics
 
     def baselines(self, model, fresh):
@@ -59,6 +59,7 @@ class Evaluation(Kind):
         if hasattr(model, "sample"):
             shuffled = np.random.default_rng(self.settings.seed).permutation(len(self.x["train"]))[: self.count]
             found["floor"] = self.of_samples(self.x["train"][torch.from_numpy(shuffled)], copies=False)
+            found["floor"] |= self.cover(self.x["test"])  # the net is surer of the images it was trained on
             drawn = distribution.gaussian_samples(self.flat["train"], self.count, self.settings.seed)
             found["gaussian"] = self.of_samples(torch.from_numpy(drawn).float().view(-1, *self.x["train"].shape[1:]))
         if hasattr(model, "encode"):
@@ -75,6 +76,10 @@ class Evaluation(Kind):
             found["raw_pixels"] = found.get("raw_pixels", {}) | {"accuracy": probes.probe_accuracy(*self.probed(self.flat))}
             majority = np.bincount(self.y["train"][self.rows["train"]]).argmax()
             found["majority"] = {"accuracy": float((self.y["test"][self.rows["test"]] == majority).mean())}
+        config = getattr(model, "config", None)
+        if hasattr(model, "log_likelihood") and getattr(config, "likelihood", None) != "bernoulli":  # no density of grey values
+            for name, metrics in self.densities(width if hasattr(model, "encode") else None).items():
+                found[name] = found.get(name, {}) | metrics
         return {name: metrics for name, metrics in found.items() if metrics}
 
     def batches(self, split):
@@ -86,8 +91,8 @@ class Evaluation(Kind):
     def features(self, x) -> np.ndarray:
         return array(torch.cat([self.net.features(part) for part in x.split(ROWS)]))
 
-    def samples(self, model):
-        return model.sample(self.count, torch.Generator().manual_seed(self.settings.seed)).float().cpu()
+    def samples(self, model, seed):
+        return model.sample(self.count, torch.Generator().manual_seed(seed)).float().cpu()
 
     def of_samples(self, x, copies: bool = True) -> dict[str, float]:
         metrics = {}
@@ -95,12 +100,24 @@ class Evaluation(Kind):
             made = self.features(x)
             metrics = {"fid": distribution.frechet_distance(self.real, made), "kid": distribution.kernel_distance(self.real, made),
                        **distribution.precision_recall(self.real, made)}
-            if hasattr(self.net, "logits"):
-                logits = torch.cat([self.net.logits(part) for part in x.split(ROWS)])
-                metrics |= distribution.class_cover(array(logits.softmax(1)))
+            metrics |= self.cover(x)
         if copies:
             metrics |= distribution.memorisation(array(x.flatten(1)), self.flat["train"], self.flat["test"])
         return {**metrics, "sharpness": distribution.sharpness(array(x))} if min(x.shape[2:]) >= 3 else metrics
+
+    def cover(self, x) -> dict[str, float]:
+        if not hasattr(self.net, "logits"):
+            return {}
+        return distribution.class_cover(array(torch.cat([self.net.logits(part) for part in x.split(ROWS)]).softmax(1)))
+
+    def densities(self, width: int | None) -> dict[str, dict[str, float]]:
+        """Exact negative log-likelihoods of explicit densities, under the names of the bounds that stand beside them."""
+        names = ["elbo", *(f"iw_{k}" for k in self.settings.iw)]
+        valid = array(image_tensor(self.data["valid.images"]).flatten(1))
+        found = {"gaussian": densities.gaussian(self.flat["train"], valid, self.flat["test"])}
+        if width is not None and width < self.flat["train"].shape[1]:
+            found["pca"] = densities.probabilistic_pca(self.flat["train"], self.flat["test"], width)
+        return {name: dict.fromkeys(names, float(value.mean())) for name, value in found.items()}
 
     def probed(self, codes):
         return [part for s in ("train", "test") for part in (codes[s][self.rows[s]], self.y[s][self.rows[s]])]
@@ -122,12 +139,12 @@ class Evaluation(Kind):
         return {"accuracy": float((chosen == truth).double().mean()), "heldout_loss": float(F.cross_entropy(logits[rows], truth)),
                 "macro_f1": _macro_f1(truth.numpy(), chosen.numpy())}
 
-    def exhibit(self, model, gallery):
+    def exhibit(self, model, gallery, seed):
         shown = min(64, len(self.x["test"]))
         names = self.data.table("labels")
         real = pictures.to_bytes(self.x["test"][:shown].numpy())
         if hasattr(model, "sample"):
-            made = self.samples(model)
+            made = self.samples(model, seed)
             first = pictures.to_bytes(made[:shown].numpy())
             gallery.picture("samples", pictures.grid(first, 8), "Samples", f"{shown} generated images, not selected.")
             gallery.picture("real", pictures.grid(real, 8), "Real images", f"The first {shown} test images.")

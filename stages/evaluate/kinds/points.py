@@ -19,23 +19,23 @@ class Evaluation(Kind):
     def headline(self, metrics):
         return "high_quality"
 
-    def samples(self, model):
+    def samples(self, model, seed):
         need(model, "points", "sample")
         with torch.no_grad():
-            return array(model.sample(self.count, torch.Generator().manual_seed(self.settings.seed)))
+            return array(model.sample(self.count, torch.Generator().manual_seed(seed)))
 
     def of_points(self, points):
         return {**distribution.mode_cover(points, self.modes, self.sigma), **distribution.precision_recall(self.test, points)}
 
-    def measure(self, model):
-        return self.of_points(self.samples(model))
+    def measure(self, model, seed):
+        return self.of_points(self.samples(model, seed))
 
     def baselines(self, model, fresh):
         mean, factor = self.train.mean(0), np.linalg.cholesky(np.cov(self.train, rowvar=False))
         noise = np.random.default_rng(self.settings.seed).standard_normal((self.count, 2))
         return {"floor": self.of_points(self.train[: self.count]), "gaussian": self.of_points(mean + noise @ factor.T)}
 
-    def exhibit(self, model, gallery):
-        points = self.samples(model)
+    def exhibit(self, model, gallery, seed):
+        points = self.samples(model, seed)
         both, labels = np.concatenate([self.test, points]), np.r_[np.full(len(self.test), -1), np.zeros(len(points), int)]
         gallery.picture("samples", pictures.scatter(both, labels, radius=2), "Samples", "Test points in grey, samples in blue.")

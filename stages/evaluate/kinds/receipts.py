@@ -48,7 +48,7 @@ class Evaluation(Kind):
         own = array(model.bias) if getattr(model, "bias", None) is not None and len(model.bias) else 0.0
         return lambda query: inputs[query] @ outputs.T + bias + own
 
-    def measure(self, model):
+    def measure(self, model, seed):
         metrics, _ = recommend.measure(self.scoring(model)[2], self.trials["test"])
         if hasattr(model, "heldout_loss"):
             metrics["heldout_loss"] = float(model.heldout_loss(self.data, "test"))
@@ -75,7 +75,7 @@ class Evaluation(Kind):
     def baselines(self, model, fresh):
         return {name: recommend.measure(score, self.trials["test"])[0] for name, score in self.tuned[0].items()}
 
-    def exhibit(self, model, gallery):
+    def exhibit(self, model, gallery, seed):
         name, quality, score = self.scoring(model)
         _, rows = recommend.measure(score, self.trials["test"])
         rivals, choices = self.tuned

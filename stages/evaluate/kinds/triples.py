@@ -40,7 +40,7 @@ class Evaluation(Kind):
             return scores
         return self.found(numpy(model.tail_scores), numpy(model.head_scores))
 
-    def measure(self, model):
+    def measure(self, model, seed):
         return self.of_model(model)[0]
 
     @cached_property
@@ -71,7 +71,7 @@ class Evaluation(Kind):
     def baselines(self, model, fresh):
         return {name: metrics for name, (metrics, _) in self.rivals.items()}
 
-    def exhibit(self, model, gallery):
+    def exhibit(self, model, gallery, seed):
         rows = self.of_model(model)[1]
         others = [table for _, table in self.rivals.values()]
         split = next(i for i, row in enumerate(rows) if row[0] not in triples.CATEGORIES)

@@ -17,8 +17,9 @@ from stages.evaluate.kinds import points
 from stages.evaluate.kinds.base import Setting
 from stages.evaluate.settings import EvaluateSettings
 from stages.files import read_json, write_json
+from stages.models.base import image_tensor
 from stages.prepared import Prepared
-from stages.runs import family_module
+from stages.runs import family_module, load_run
 
 
 def write_prepared(folder, meta, arrays, tables):
@@ -182,6 +183,46 @@ def test_a_generator_is_measured_in_the_feature_nets_space_and_reruns_to_the_sam
     assert all((first / f).read_bytes() == (second / f).read_bytes() for f in files)
 
 
+def test_bounds_stand_beside_exact_likelihoods_unless_the_likelihood_is_no_density(tmp_path, monkeypatch):
+    data = digits(tmp_path / "data")
+    found = {}
+    for likelihood in ("gaussian", "bernoulli"):
+        run = write_run(tmp_path / "m" / likelihood, "vae", data, likelihood=likelihood)
+        found[likelihood] = results(call(tmp_path, monkeypatch, run, data, few=1), likelihood)[0]["baselines"]
+    exact = found["gaussian"]
+    assert {"elbo", "iw_1", "iw_50"} <= set(exact["gaussian"]) and exact["pca"]["elbo"] == exact["pca"]["iw_50"]
+    assert exact["gaussian"]["elbo"]["mean"] < exact["pca"]["elbo"]["mean"]  # three components leave much to noise
+    assert "elbo" not in found["bernoulli"]["gaussian"] and "elbo" not in found["bernoulli"]["pca"]
+
+
+def test_the_floor_says_how_sure_the_net_is_of_test_images(tmp_path, monkeypatch):
+    data = digits(tmp_path / "data")
+    net = write_run(tmp_path / "models" / "net", "classifier", data, change=lambda model: [p.mul_(5) for p in model.parameters()])
+    model = load_run(net, 0, read_json(data / "meta.json"))
+    shares = {}
+    for split in ("train", "test"):
+        with torch.no_grad():
+            sure = model.logits(image_tensor(np.load(data / f"{split}.images.npy"))).softmax(1).max(1).values
+        shares[split] = float((sure > 0.9).double().mean())
+    run = write_run(tmp_path / "models" / "gan", "gan", data)
+    floor = results(call(tmp_path, monkeypatch, run, data, net), "gan")[0]["baselines"]["floor"]
+    assert shares["train"] != shares["test"] and floor["confident_share"]["mean"] == pytest.approx(shares["test"], rel=1e-5)
+
+
+def test_every_training_seed_draws_its_own_samples(tmp_path, monkeypatch):
+    assert len({stage.sampling_seed(e, t) for e in range(3) for t in range(3)}) == 9
+    assert all(0 <= stage.sampling_seed(0, t) < 2**63 and stage.sampling_seed(0, t) != t for t in range(5))
+    data = digits(tmp_path / "data")
+
+    def same(model):
+        generator = torch.Generator().manual_seed(7)
+        for p in model.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator))
+    run = write_run(tmp_path / "m" / "gan", "gan", data, seeds=(0, 1), change=same)
+    metrics, _ = results(call(tmp_path, monkeypatch, run, data), "gan")
+    assert metrics["sharpness"]["sd"] > 0  # equal models: all that differs is what they drew
+
+
 def test_images_without_labels_are_measured_as_far_as_they_go(tmp_path, monkeypatch):
     data = digits(tmp_path / "data", labelled=False)
     metrics, _ = results(call(tmp_path, monkeypatch, write_run(tmp_path / "m" / "vae", "vae", data), data), "vae")
@@ -252,7 +293,7 @@ def test_points_are_held_against_their_modes(tmp_path):
         def sample(self, n, generator):
             return torch.tensor([1.0, 0.0]) + 0.02 * torch.randn(n, 2, generator=generator)
     evaluation = points.Evaluation(Setting(Prepared(data), {}, EvaluateSettings()))
-    found, beside = evaluation.measure(OneMode()), evaluation.baselines(OneMode(), None)
+    found, beside = evaluation.measure(OneMode(), 0), evaluation.baselines(OneMode(), None)
     assert found["modes"] == 1 and found["high_quality"] > 0.95 and found["recall"] < 0.3
     assert beside["floor"]["modes"] == 8 and beside["floor"]["high_quality"] > 0.95 > 0.5 > beside["gaussian"]["high_quality"]
 
