@@ -49,18 +49,29 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Claim:
+    theme: str
+    seeds: tuple[int, ...] = field((0,), low=0)
+    settings: dict = field({})
+
+
+@dataclass(frozen=True)
 class Params:
     split: Split
     validate: dict[str, dict]
     datasets: dict[str, Dataset]
     train: dict
     runs: dict[str, Run]
+    claims: dict[str, Claim] = field({})
 
     def dataset(self, name: str) -> Dataset:
         return self.datasets[choose(name, self.datasets, "datasets", "dataset")]
 
     def run(self, name: str) -> Run:
         return self.runs[choose(name, self.runs, "runs", "run")]
+
+    def claim(self, name: str) -> Claim:
+        return self.claims[choose(name, self.claims, "claims", "claim")]
 
 
 class _Loader(yaml.SafeLoader):
@@ -98,7 +109,7 @@ def load(path: Path = Path("params.yaml")) -> Params:
     if params.split.valid + params.split.test > 0.8:
         share = params.split.valid + params.split.test
         raise InputError(f"{path}.split: valid + test = {share:g} leaves too little to train on; allowed: at most 0.8")
-    for kind, entries in (("datasets", params.datasets), ("runs", params.runs)):
+    for kind, entries in (("datasets", params.datasets), ("runs", params.runs), ("claims", params.claims)):
         for name in entries:
             if not _NAME.fullmatch(name):
                 raise InputError(f"{path}.{kind}.{name}: not a usable name; allowed: lower-case letters, digits, '-' and '_' (no dots)")

@@ -52,7 +52,7 @@ class Model(Base):
         self.generator = mlp((config.latent, *config.hidden, pixels), lambda: nn.LeakyReLU(0.2))
         self.discriminator = mlp((pixels, *reversed(config.hidden), 1), lambda: nn.LeakyReLU(0.2))
         self.generator_average = copy.deepcopy(self.generator).requires_grad_(False)
-        self.phases = (Phase("d", ("discriminator",), repeat=config.discriminator_steps), Phase("g", ("generator",)))
+        self.phases = (Phase("d", ("discriminator",), repeat=config.discriminator_steps, fp32=config.r1 > 0), Phase("g", ("generator",)))
 
     def generate(self, z: Tensor, net: nn.Module) -> Tensor:
         """[B, latent] -> [B, C, H, W] in [0, 1]."""

@@ -9,8 +9,8 @@ https://arxiv.org/abs/2006.13202), or `bernoulli` on grey values taken as probab
 binary data, so that Bernoulli bound is no log-likelihood of the images and is not to be compared with one.
 Deviations from the paper: the learnt variance, without which the Gaussian model blurs or collapses on grey images, and residual-free
 MLPs with SiLU in place of one tanh layer; samples are the means p(x|z), not draws of noisy pixels. Training runs to its last step: on
-small data the bound on held-out images turns up early (the curve shows it) while FID of the samples still falls, so that stopping at the
-best bound (`train.patience`) costs about half of the FID; set it where the bound is what matters.
+small data the bound on held-out images turns up early (the curve shows it) while the samples still improve, so the bounds reported
+for such a run are poor. Set `train.patience` where the bound is what matters; the FID is then higher.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Model(Base):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """mean and log-variance of q(z|x): [B, C, H, W] -> two of [B, latent]."""
-        mean, log_variance = self.encoder(2 * x.flatten(1) - 1).chunk(2, 1)
+        mean, log_variance = self.encoder(2 * x.flatten(1) - 1).float().chunk(2, 1)  # the KL needs float32 also under autocast
         return mean, log_variance
 
     def decode(self, z: Tensor) -> Tensor:

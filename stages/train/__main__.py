@@ -13,6 +13,7 @@ from pathlib import Path
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
+import llvmlite.binding
 import numba
 import numpy as np
 import torch
@@ -168,7 +169,10 @@ def main() -> None:
             "machine": platform.platform(),
             "processor": platform.processor() or platform.machine(),
             "python": platform.python_version(),
+            "instructions": llvmlite.binding.get_host_cpu_name(),
             "torch": torch.__version__,
+            "numpy": np.__version__,
+            "numba": numba.__version__,
         },
     )
     store.finish(seeds)

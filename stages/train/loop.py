@@ -79,6 +79,10 @@ def train(
     `stop_after` ends after that many steps with a checkpoint and returns None (what being killed looks like, for tests). Raises
     DivergedError when a loss is not finite; the last good checkpoint stays.
     """
+    if settings.patience and not settings.validate_every:
+        raise InputError(
+            f"train.patience: {settings.patience} looks are waited for, but train.validate_every is 0; set it to a number of steps"
+        )
     kernel = isinstance(model, KernelModel)
     device = torch.device("cpu") if kernel else device  # numba kernels write into the model's memory
     model.to(device)
@@ -93,7 +97,8 @@ def train(
         curve = _Curve(state.facts["rows"], state.facts["sums"])
         model.load_state_dict({k.removeprefix("model."): t for k, t in state.tensors.items() if k.startswith("model.")})
         if not state.done:
-            best.load(state, stepper)
+            best.load(state, settings.patience)
+            stepper.load(state)
     else:
         model.begin(data, seed)
     if state and state.done:
@@ -167,11 +172,11 @@ class _Best:
         facts["best"] = {"loss": self.loss, "since": self.since} if self.weights is not None else None
         tensors.update({f"best.{k}": t for k, t in (self.weights or {}).items()})
 
-    def load(self, state: State, stepper) -> None:
+    def load(self, state: State, patience: int) -> None:
         if state.facts.get("best"):
             self.loss, self.since = state.facts["best"]["loss"], state.facts["best"]["since"]
             self.weights = {k.removeprefix("best."): t for k, t in state.tensors.items() if k.startswith("best.")}
-        stepper.load(state)
+            self.stopped = self.since >= patience
 
 
 class _Epochs:
@@ -236,18 +241,17 @@ class _Steps:
                     loss, parts = model.loss(batch, phase.name, step)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
-                if s.clip_norm is not None:
-                    torch.nn.utils.clip_grad_norm_(active, s.clip_norm)
+                norm = torch.nn.utils.clip_grad_norm_(active, s.clip_norm or math.inf)
                 prefix = "" if len(model.phases) == 1 else f"{phase.name}_"
                 values = {"loss": loss.item(), **{f"{prefix}{k}": v.item() for k, v in parts.items()}}
-                _finite(values, phase.name, step)
+                _finite({**values, "gradient norm": norm.item()}, phase.name, step)
                 optimizer.step()
                 self._average(phase)
                 model.after_update(phase.name, step)
                 terms.update(values)
         for p in self.all:
             p.requires_grad_(True)
-        return self.batches.size * self.draws, terms
+        return self.batches.size, terms
 
     @torch.no_grad()
     def _average(self, phase: Phase) -> None:
@@ -273,6 +277,8 @@ class _Steps:
                     i, slot = key.removeprefix(prefix).split(".", 1)
                     slots.setdefault(int(i), {})[slot] = tensor
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+            for parameter, values in optimizer.state.items():  # fused optimisers walk raw memory: the layout must be the parameter's
+                values.update({k: torch.empty_like(parameter).copy_(v) for k, v in values.items() if v.shape == parameter.shape})
 
 
 def _phase_parameters(model: Model, phase: Phase) -> list[torch.nn.Parameter]:

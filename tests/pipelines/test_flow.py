@@ -12,7 +12,7 @@ import time
 import urllib.request
 
 import pytest
-from conftest import alive, dvc, repro, sh, start_repro, steer, until
+from tests.pipelines.conftest import alive, dvc, repro, sh, start_repro, steer, until
 
 from pipelines.graph import Graph
 

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from conftest import dvc, sh
+from tests.pipelines.conftest import dvc, sh
 
 from pipelines.graph import Graph, plan
 from stages.settings import InputError

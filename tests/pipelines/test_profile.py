@@ -6,7 +6,7 @@ import json
 import sys
 
 import pytest
-from conftest import ROOT, dvc, sh, steer
+from tests.pipelines.conftest import ROOT, dvc, sh, steer
 
 from pipelines.graph import Graph
 from pipelines.summary import read_yaml

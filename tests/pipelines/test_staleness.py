@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from tests.pipelines.conftest import ROOT
 
 from pipelines.staleness import HEAD, TABLE, Effect, covers, effects, other, table
 

@@ -53,6 +53,14 @@ def test_every_imported_file_is_a_dependency(stage):
     assert not missing, f"dvc.yaml: {stage}.deps misses {missing}"
 
 
+def test_every_file_of_a_claim_is_a_dependency():
+    for name, claim in load(ROOT / "params.yaml").claims.items():
+        files = imports(ROOT / "stages/claims/__main__.py", set()) | imports(ROOT / f"stages/claims/{claim.theme}.py", set())
+        deps = [d.replace("${item.theme}", claim.theme) for d in named("claims")]
+        missing = [p.relative_to(ROOT).as_posix() for p in sorted(files) if not covered(p, deps)]
+        assert not missing, f"dvc.yaml: claims@{name} misses {missing}"
+
+
 @pytest.mark.parametrize("stage", ["train", "evaluate"])
 def test_every_file_of_a_family_is_a_dependency(stage):
     for name, run in load(ROOT / "params.yaml").runs.items():
@@ -68,6 +76,7 @@ def test_layers_run_one_way():
         used = {p.relative_to(ROOT).parts[1] for p in imports(path, set()) if p.relative_to(ROOT).parts[0] == "stages"}
         assert not used & {"models", "train", "evaluate", "ingest", "validate", "prepare", "report"}, path
     allowed = {
+        "claims": {"evaluate", "train", "models"},
         "train": {"models"},
         "evaluate": {"models"},
         "models": set(),

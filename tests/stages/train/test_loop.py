@@ -98,6 +98,38 @@ def test_killed_and_resumed_equals_undisturbed_bit_for_bit(tmp_path, optimizer):
     assert whole.curve == resumed.curve and whole.examples == resumed.examples
 
 
+class Convolved(Two):
+    """A convolution whose weights lie in memory channels-last."""
+
+    inputs = ("images",)
+    kinds = ("images",)
+
+    def __init__(self):
+        super().__init__()
+        self.left = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
+
+    def loss(self, batch, phase, step):
+        value = (
+            self.left(batch["images"]) - self.right(batch["images"].mean((1, 2)).mean(1)[:, None].expand(-1, 2))[:, :1, None, None]
+        ).square()
+        return value.mean(), {"value": value.mean()}
+
+
+def test_resume_is_exact_where_memory_lies_channels_last(tmp_path):
+    images = {"train.images": np.random.default_rng(0).integers(0, 256, (40, 6, 6, 3), dtype=np.uint8)}
+
+    def made():
+        torch.manual_seed(0)
+        return Convolved()
+
+    options = settings(channels_last=True, steps=20)
+    whole = train(made(), images, options, 0, CPU)
+    store = Store(tmp_path, "run", "key")
+    assert train(made(), images, options, 0, CPU, store, stop_after=9) is None
+    resumed = train(made(), images, options, 0, CPU, store)
+    assert all(torch.equal(whole.weights[k], resumed.weights[k]) for k in whole.weights)
+
+
 class Watched(Two):
     """Validation that gets worse after a while."""
 
@@ -122,6 +154,11 @@ def test_early_stopping_keeps_the_best_and_resumes_to_the_same(tmp_path):
     assert train(made(), DATA, options, 0, CPU, store, stop_after=whole.steps - 2) is None
     resumed = train(made(), DATA, options, 0, CPU, store)
     assert resumed.steps == whole.steps and all(torch.equal(whole.weights[k], resumed.weights[k]) for k in whole.weights)
+    late = Store(tmp_path / "late", "run", "key")  # killed between the look that stopped it and the end
+    assert train(made(), DATA, options, 0, CPU, late, stop_after=whole.steps) is None
+    assert train(made(), DATA, options, 0, CPU, late).curve == whole.curve
+    with pytest.raises(InputError, match="train.patience: 3 looks are waited for, but train.validate_every is 0"):
+        train(made(), DATA, settings(patience=3), 0, CPU)
     with pytest.raises(InputError, match="watches nothing"):
         train(fresh(), DATA, settings(validate_every=1), 0, CPU)
 
@@ -140,6 +177,23 @@ def test_a_loss_that_is_not_finite_names_phase_step_and_terms_and_keeps_the_chec
     assert "phase 'l' at step 6: loss nan" in str(caught.value) and "l_other" in str(caught.value)
     state = store.load(0)
     assert state.step == 6 and not state.done and all(torch.isfinite(t).all() for t in state.tensors.values())
+
+
+class Hidden(Two):
+    """A finite loss whose gradient is not: the square root at zero."""
+
+    def loss(self, batch, phase, step):
+        value, terms = super().loss(batch, phase, step)
+        zero = (self.left.weight - self.left.weight.detach()).square().sum() if phase == "l" else torch.zeros(())
+        return (value + zero.sqrt(), terms) if step == 6 and phase == "l" else (value, terms)
+
+
+def test_a_gradient_that_is_not_finite_never_reaches_weights_or_checkpoint(tmp_path):
+    torch.manual_seed(0)
+    store = Store(tmp_path, "run", "key")
+    with pytest.raises(DivergedError, match="phase 'l' at step 6: .*gradient norm nan"):
+        train(Hidden(), DATA, settings(checkpoint_seconds=0.0), 0, CPU, store)
+    assert all(torch.isfinite(t).all() for t in store.load(0).tensors.values())
 
 
 class Counting(KernelModel):
