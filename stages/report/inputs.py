@@ -18,7 +18,7 @@ from stages import params
 from stages.files import read_json
 from stages.settings import InputError, choose, configure
 
-NOT_METRICS = ("headline", "baselines", "parameters", "reproducible", "features")
+NOT_METRICS = ("headline", "baselines", "parameters", "reproducible", "features", "split")
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -34,11 +34,12 @@ class Name:
 
 @dataclass(frozen=True)
 class Value:
-    """A metric over `n` seeds; None where the number was not finite."""
+    """A metric over `n` seeds; None where the number was not finite. `spread`: over repetitions inside one seed's evaluation."""
 
     mean: float | None
     sd: float | None = None
     n: int = 1
+    spread: float | None = None
 
 
 @dataclass(frozen=True)
@@ -116,12 +117,38 @@ class Run:
 
 
 @dataclass(frozen=True)
+class ClaimCheck:
+    what: str
+    measured: float | None
+    expected: float | None
+    tolerance: float
+    passes: bool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A record of reports/claims. `lines` are (label, [(step, value)]) of the figure; not tested yet: all but `name` is empty."""
+
+    name: str
+    statement: str = ""
+    source: str = ""
+    done: str = ""
+    turn: str = ""
+    verdict: str = ""
+    rule: str = ""
+    checks: tuple[ClaimCheck, ...] = ()
+    title: str = ""
+    lines: tuple = ()
+
+
+@dataclass(frozen=True)
 class Inputs:
     datasets: dict[str, Dataset]
     runs: dict[str, Run]
     names: dict[str, Name]
     common: dict[str, Any]  # `train:` of params.yaml, under every run
     strays: list[str]  # runs with a metrics file and no entry in params.yaml
+    claims: list[Claim]
 
 
 def read_inputs(reports: Path, settings: params.Params, names: Path) -> Inputs:
@@ -142,7 +169,8 @@ def read_inputs(reports: Path, settings: params.Params, names: Path) -> Inputs:
             tables,
         )
     strays = sorted(p.stem for p in (reports / "metrics").glob("*.json") if p.stem not in runs)
-    return Inputs(datasets, runs, read_names(names), settings.train, strays)
+    claims = [read_claim(reports / "claims" / f"{name}.json", name) for name in settings.claims]
+    return Inputs(datasets, runs, read_names(names), settings.train, strays, claims)
 
 
 def read_names(path: Path) -> dict[str, Name]:
@@ -240,6 +268,20 @@ def read_validation(folder: Path) -> Validation | None:
     return known(
         Validation, {**given, "expectations": [], "has_page": (folder / "index.html").is_file()}, str(path), expectations=expectations
     )
+
+
+def read_claim(path: Path, name: str) -> Claim:
+    if not path.exists():
+        return Claim(name)
+    given = mapping(read_json(path), path)
+    texts = {key: str(given.get(key) or "") for key in ("statement", "source", "done", "turn", "verdict", "rule")}
+    checks = tuple(known(ClaimCheck, check, f"{path}: checks[{i}]") for i, check in enumerate(sequence(given.get("checks") or [], path)))
+    figure, lines = mapping(given.get("figure") or {}, f"{path}: figure"), []
+    for line in sequence(figure.get("lines") or [], f"{path}: figure.lines"):
+        points = [(float(x), float(y)) for x, y in line["points"] if x is not None and y is not None]
+        if points:
+            lines.append((str(line["label"]), points))
+    return Claim(name, **texts, checks=checks, title=str(figure.get("title") or ""), lines=tuple(lines))
 
 
 def known(cls: type, given, where: str, **more):

@@ -69,7 +69,7 @@ class Outcome:
     kind: str
     baseline: str | None = None
     value: Value | None = None
-    close: bool = False  # the difference is within the seeds' spread
+    close: bool = False  # the difference is within the spread over seeds, or for one seed over the evaluation's repetitions
 
 
 def outcome(metrics: Metrics, metric: str, name: Name) -> Outcome:
@@ -78,7 +78,8 @@ def outcome(metrics: Metrics, metric: str, name: Name) -> Outcome:
         return Outcome("alone")
     value = metrics.baselines[best][metric]
     gain = (mine.mean - value.mean) * (1 if name.better == "higher" else -1)
-    close = (mine.n > 1 or value.n > 1) and abs(gain) <= math.hypot(mine.sd or 0, value.sd or 0)
+    spreads = [(v.sd if v.n > 1 else v.spread) for v in (mine, value)]
+    close = any(s is not None for s in spreads) and abs(gain) <= math.hypot(*(s or 0 for s in spreads))
     return Outcome("ahead" if gain > 0 else "behind" if gain < 0 else "level", best, value, close)
 
 

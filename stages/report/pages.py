@@ -13,7 +13,7 @@ import jinja2
 from stages.params import NO_FEATURES, leaves
 from stages.report import charts, numbers
 from stages.report.compare import dataset_entry, run_lines
-from stages.report.inputs import Inputs, Name, Run, Table, Value
+from stages.report.inputs import Claim, Inputs, Name, Run, Table, Value
 from stages.report.numbers import name_of
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -34,6 +34,7 @@ def render(inputs: Inputs) -> dict[str, str]:
     nav = [
         {"address": "index.html", "title": "Overview"},
         *({"address": domain_address(d), "title": DOMAINS[d][0]} for d in used),
+        *([{"address": "pages/claims.html", "title": "Claims"}] if inputs.claims else []),
         {"address": "pages/validation.html", "title": "Validation"},
         {"address": "pages/glossary.html", "title": "Glossary"},
     ]
@@ -55,6 +56,8 @@ def render(inputs: Inputs) -> dict[str, str]:
         )
     for run in inputs.runs.values():
         page(run_address(run.name), "run.html", **run_context(inputs, run))
+    if inputs.claims:
+        page("pages/claims.html", "claims.html", claims=[(claim, claim_chart(claim)) for claim in inputs.claims])
     page("pages/validation.html", "validation.html", datasets=list(inputs.datasets.values()))
     page("pages/glossary.html", "glossary.html", entries=glossary(inputs))
     return pages
@@ -88,6 +91,12 @@ def environment(names: dict[str, Name], nav: list[dict]) -> jinja2.Environment:
         "bottom": charts.BOTTOM,
     }
     return env
+
+
+def claim_chart(claim: Claim) -> charts.Chart | None:
+    if not claim.lines:
+        return None
+    return charts.line_chart(claim.title, [(label, f"s{i % charts.COLOURS}", points) for i, (label, points) in enumerate(claim.lines)])
 
 
 def run_address(name: str) -> str:

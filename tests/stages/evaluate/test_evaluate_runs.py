@@ -15,6 +15,7 @@ from stages.command import command
 from stages.evaluate import __main__ as stage
 from stages.evaluate.kinds import points
 from stages.evaluate.kinds.base import Setting
+from stages.evaluate.repeated import Repeated
 from stages.evaluate.settings import EvaluateSettings
 from stages.files import read_json, write_json
 from stages.models.base import image_tensor
@@ -161,7 +162,7 @@ def test_every_kind_is_measured_beside_its_baselines(case, tmp_path, monkeypatch
     metrics, details = results(reports, "mine")
     assert metrics["headline"] == headline and set(metrics["baselines"]) == baselines
     assert metrics[headline]["n"] == 2 and metrics["parameters"] == 7 and metrics["reproducible"] is True and metrics["features"] is None
-    assert all(v["n"] == 1 and v["sd"] == 0 for values in metrics["baselines"].values() for v in values.values())
+    assert all(v["n"] == 1 and v["sd"] is None for values in metrics["baselines"].values() for v in values.values())
     assert any(headline in values for values in metrics["baselines"].values())
     assert details["pictures"]
 
@@ -300,7 +301,31 @@ def test_points_are_held_against_their_modes(tmp_path):
 
 def test_mean_and_deviation_over_seeds():
     found = stage.summarised([{"a": 1.0, "b": 5.0}, {"a": 3.0}, {"a": 5.0}])
-    assert found == {"a": {"mean": 3.0, "sd": 2.0, "n": 3}, "b": {"mean": 5.0, "sd": 0.0, "n": 1}}
+    assert found == {"a": {"mean": 3.0, "sd": 2.0, "n": 3}, "b": {"mean": 5.0, "sd": None, "n": 1}}
+
+
+def test_one_seed_shows_the_spread_of_its_repetitions_and_several_show_their_own():
+    one, two = Repeated([0.5, 0.7]), Repeated([0.9, 0.9])
+    assert stage.summarised([{"f1": one}]) == {"f1": {"mean": 0.6, "sd": None, "n": 1, "spread": pytest.approx(0.02**0.5)}}
+    assert stage.summarised([{"f1": one}, {"f1": two}])["f1"] == {"mean": 0.75, "sd": pytest.approx(0.045**0.5), "n": 2}
+    assert stage.summarised([{"f1": Repeated([0.5])}]) == {"f1": {"mean": 0.5, "sd": None, "n": 1}}
+
+
+@pytest.mark.parametrize("case", ["word2vec-receipts", "word2vec-documents", "translation-triples", "vae-images"])
+def test_scoring_the_validation_split_is_scoring_it_in_the_test_splits_place(case, tmp_path, monkeypatch):
+    make, headline, _ = CASES[case]
+    data, moved = make(tmp_path / "a"), make(tmp_path / "b")
+    for path in moved.glob("valid.*.npy"):
+        path.replace(moved / path.name.replace("valid.", "test."))
+    for path in data.glob("valid.*.npy"):
+        (moved / path.name).write_bytes(path.read_bytes())
+    run = write_run(tmp_path / "m" / "mine", case.partition("-")[0], data)
+    found = [results(call(tmp_path, monkeypatch, run, d, reports=d.name, few=1, **more), "mine")[0]
+             for d, more in ((data, {"split": "valid"}), (moved, {}), (data, {}))]
+    assert found[0].pop("split") == "valid" and "split" not in found[2]
+    if case == "translation-triples":  # the known triples of the two folders differ, raw ranks do not
+        found = [{k: v for k, v in f.items() if k.startswith("raw_")} for f in found]
+    assert found[0] == found[1] != found[2]
 
 
 def refused(capsys, tmp_path, monkeypatch, *args, **kwargs):

@@ -83,6 +83,7 @@ def build(folder: Path, mark: str = "", without: tuple[str, ...] = ()) -> Path:
             }
             for run, (dataset, family, *_) in METRICS.items()
         },
+        "claims": {"c10": {"theme": "games"}, "c11": {"theme": "games"}},
     }
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False, allow_unicode=True), encoding="utf-8")
     write(
@@ -116,6 +117,11 @@ def build(folder: Path, mark: str = "", without: tuple[str, ...] = ()) -> Path:
             np.random.default_rng(i),
         )
         samples(reports / "samples" / run, mark, np.random.default_rng(i))
+    words = {key: f"the {key}{mark}" for key in ("statement", "source", "done", "turn", "rule")}
+    check = {"what": "growth" + mark, "measured": 1.005, "expected": 1.0, "tolerance": 1e-3, "passes": False}
+    lines = [{"label": "radius" + mark, "points": [[0, 1.0], [1, 1.2], [2, None], [3, 1.7]]}]
+    figure = {"title": "Distance" + mark, "lines": lines}
+    write(reports / "claims" / "c10.json", {**words, "verdict": "does not hold", "checks": [check], "figure": figure})
     for name, domain in DOMAINS.items():
         validation(reports / "validation" / name, name, domain, mark, success=name != "kg")
     return folder

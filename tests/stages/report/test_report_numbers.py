@@ -57,8 +57,8 @@ def test_counted_things_are_whole():
     assert (figure(10.0, "classes"), figure(9.5, "classes"), figure(10.0, "nats"), figure(None, "classes")) == ("10", "9.50", "10.0", "–")
 
 
-def measured(mean, sd=None, n=1, **baselines):
-    return Metrics("m", {"m": Value(mean, sd, n)}, {k: {"m": Value(v)} for k, v in baselines.items()}, None, True, None)
+def measured(mean, sd=None, n=1, spread=None, **baselines):
+    return Metrics("m", {"m": Value(mean, sd, n, spread)}, {k: {"m": Value(v)} for k, v in baselines.items()}, None, True, None)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,9 @@ def measured(mean, sd=None, n=1, **baselines):
         (measured(10.0, gaussian=110.0, floor=3.0), "lower", "ahead", "gaussian", False),  # the floor is not a method to beat
         (measured(0.9, a=0.9), "lower", "level", "a", False),
         (measured(0.9, 0.02, 3, a=0.89), "higher", "ahead", "a", True),
+        (measured(0.9, None, 1, 0.02, a=0.91), "higher", "behind", "a", True),  # one seed, repeated inside its evaluation
+        (measured(0.9, None, 1, 0.02, a=0.93), "higher", "behind", "a", False),
+        (measured(0.9, 0.001, 3, 0.02, a=0.91), "higher", "behind", "a", False),  # several seeds: theirs counts
         (measured(0.9, a=0.8), "none", "alone", None, False),
         (measured(0.9), "higher", "alone", None, False),
         (measured(None, a=0.8), "higher", "alone", None, False),

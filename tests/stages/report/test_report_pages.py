@@ -70,6 +70,7 @@ def test_every_run_dataset_and_metric_has_its_place(make, monkeypatch):
     pages = render(make(), monkeypatch)
     assert set(pages) == {
         "index.html",
+        "pages/claims.html",
         "pages/validation.html",
         "pages/glossary.html",
         *(f"pages/domain-{d}.html" for d in ("receipts", "corpora", "graphs", "images")),
@@ -173,6 +174,11 @@ def test_a_run_without_metrics_is_named_and_the_rest_stands(make, monkeypatch):
     assert "No metrics (not run yet, or failed): transe" in pages["pages/domain-graphs.html"].text
 
 
+def test_a_claim_shows_its_verdict_and_its_numbers_and_an_untested_one_says_so(make, monkeypatch):
+    page = render(make(), monkeypatch)["pages/claims.html"]
+    assert "does not hold" in page.text and "the statement" in page.text and "1.005" in page.text and "not tested yet" in page.text
+
+
 def test_the_page_of_a_removed_run_vanishes(make, monkeypatch):
     folder = make()
     render(folder, monkeypatch)
@@ -184,6 +190,7 @@ def test_the_page_of_a_removed_run_vanishes(make, monkeypatch):
     assert "Metrics without an entry in params.yaml , not shown: prod2vec" in pages["index.html"].text
     assert sorted(p.name for p in (folder / "reports").iterdir()) == [
         "assets",
+        "claims",
         "curves",
         "index.html",
         "metrics",
