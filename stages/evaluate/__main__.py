@@ -55,16 +55,20 @@ def sampling_seed(evaluation: int, training: int) -> int:
 
 
 def summarised(values: list[dict[str, float]]) -> dict[str, dict]:
-    """{metric: {mean, sd, n}} over seeds; sd with n - 1, and 0 for one seed. A metric that some seed lacks is averaged over the others.
+    """{metric: {mean, sd, n}} over seeds; sd with n - 1, None for one seed, which shows its `Repeated.spread` where it has one.
 
+    A metric that some seed lacks is averaged over the others.
     Raises ValueError for a value that is no finite number.
     """
     found = {}
     for name in dict.fromkeys(k for v in values for k in v):
-        numbers = np.array([v[name] for v in values if name in v])
+        given = [v[name] for v in values if name in v]
+        numbers = np.array(given, np.float64)
         if not np.isfinite(numbers).all():
             raise ValueError(f"{name} is {numbers[~np.isfinite(numbers)][0]}")
-        found[name] = {"mean": numbers.mean(), "sd": numbers.std(ddof=1) if len(numbers) > 1 else 0.0, "n": len(numbers)}
+        found[name] = {"mean": numbers.mean(), "sd": numbers.std(ddof=1) if len(numbers) > 1 else None, "n": len(numbers)}
+        if len(given) == 1 and getattr(given[0], "spread", None) is not None:
+            found[name]["spread"] = given[0].spread
     return found
 
 
@@ -94,6 +98,8 @@ def evaluate(name: str, folder: Path, data: Prepared, features: Path | None, set
     metrics = {"headline": evaluation.headline(values[0]), **summarised(values),
                "baselines": {k: summarised([v]) for k, v in baselines.items()},
                "parameters": run["parameters"], "reproducible": run["reproducible"], "features": weights}
+    if settings.split != "test":
+        metrics["split"] = settings.split
     check_names(metrics)
     return metrics, gallery
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from stages.files import read_json, replacing
 
 FILE = Path(__file__).with_name("names.json")
-NOT_METRICS = ("headline", "baselines", "parameters", "reproducible", "features")
+NOT_METRICS = ("headline", "baselines", "parameters", "reproducible", "features", "split")
 
 HEAD = """# Metrics
 

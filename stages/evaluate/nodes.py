@@ -8,6 +8,7 @@ import numpy as np
 from scipy import linalg, optimize, sparse
 
 from stages.evaluate.probes import standardised
+from stages.evaluate.repeated import Repeated
 
 
 def one_vs_rest(train: np.ndarray, targets: np.ndarray, test: np.ndarray, c: float = 1.0) -> np.ndarray:
@@ -70,7 +71,7 @@ Classify = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 def classification(classify: Classify, labels: np.ndarray, classes: int, shares=(0.1, 0.5, 0.9), repeats: int = 10,
                    seed: int = 0) -> dict[str, float]:
-    """micro_f1_10 ... macro_f1_90: means over `repeats` shuffles, the number of labels of a test node known (here one each).
+    """micro_f1_10 ... macro_f1_90: means over `repeats` shuffles and their spread; a test node's number of labels is known (here 1).
 
     classify(labelled nodes, bool targets of them [n, classes], nodes to classify) -> scores [m, classes]. Nodes with label -1 are left out.
     """
@@ -82,8 +83,8 @@ def classification(classify: Classify, labels: np.ndarray, classes: int, shares=
         for known, rest in shuffles(len(nodes), share, repeats, seed):
             scores = classify(nodes[known], truth[known], nodes[rest])
             scored.append(f1(truth[rest], top_k(scores, truth[rest].sum(1))))
-        micro, macro = np.mean(scored, axis=0)
-        metrics |= {f"micro_f1_{round(100 * share)}": float(micro), f"macro_f1_{round(100 * share)}": float(macro)}
+        for name, values in zip(("micro", "macro"), np.transpose(scored), strict=True):
+            metrics[f"{name}_f1_{round(100 * share)}"] = Repeated(values)
     return metrics
 
 

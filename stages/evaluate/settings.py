@@ -11,6 +11,7 @@ from stages.settings import field
 @dataclass(frozen=True)
 class EvaluateSettings:
     seed: int = field(0, low=0, doc="of every draw that evaluation itself makes")
+    split: Literal["test", "valid"] = field("test", doc="what is scored; valid is for tuning, its numbers are no results")
     # receipts
     pairs: Literal["next", "all"] = field("next", doc="test pairs: each item and the one after it, or every two items of a receipt")
     scoring: Literal["auto", "conditional", "dot", "cosine"] = field(

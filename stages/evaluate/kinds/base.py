@@ -30,6 +30,7 @@ class Kind:
 
     def __init__(self, setting: Setting):
         self.data, self.model_settings, self.settings, self.net = setting.data, setting.model, setting.settings, setting.net
+        self.split = setting.settings.split  # what is scored; called the test split in what follows
 
     def measure(self, model, seed: int) -> dict[str, float]:
         """Metrics of one training seed's model; `seed` is of what the model itself draws (samples, latents), another for every model.

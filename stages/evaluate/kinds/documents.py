@@ -29,11 +29,11 @@ class Evaluation(Kind):
 
     def measure(self, model, seed):
         need(model, "documents", "heldout_loss")
-        return {"heldout_loss": float(model.heldout_loss(self.data, "test"))}
+        return {"heldout_loss": float(model.heldout_loss(self.data, self.split))}
 
     def baselines(self, model, fresh):
         """unigram: the same objective, window and noise, but the word read says nothing (an output bias alone, at its optimum)."""
-        pairs, weights = self.pairs("test")
+        pairs, weights = self.pairs(self.split)
         if not hasattr(model, "vectors") or not len(pairs):
             return {}
         blank = np.zeros((len(self.counts), 1))
@@ -46,7 +46,7 @@ class Evaluation(Kind):
             return
         vectors = {name: array(v) for name, v in model.vectors().items()}
         inputs, names = vectors["input"], self.data.table("words")
-        pairs, weights = self.pairs("test")
+        pairs, weights = self.pairs(self.split)
         if "output" in vectors and len(pairs) and self.model_settings.get("architecture", "skipgram") == "skipgram":
             own = array(model.bias) if getattr(model, "bias", None) is not None and len(model.bias) else None
             bias = words.unigram_bias(self.counts, self.noise, self.negatives)

@@ -17,7 +17,9 @@ class Evaluation(Kind):
         self.graph = nodes.adjacency(self.data["indptr"], self.data["indices"], self.data["weights"])
         self.labels, self.classes = np.array(self.data["labels"]), self.data.meta["classes"]
         self.labelled = self.classes >= 2 and (self.labels >= 0).sum() >= 20
-        self.edges = [np.array(self.data[f"heldout.{n}"], np.int64) for n in ("edges", "non_edges")] if "heldout.edges" in self.data else []
+        held = {"test": "heldout", "valid": "heldout_valid"}[self.split]
+        self.edges = [np.array(self.data[f"{held}.{n}"], np.int64) for n in ("edges", "non_edges")] if f"{held}.edges" in self.data else []
+        self.shuffle = self.settings.seed + (10**6 if self.split == "valid" else 0)  # labels have no split: other shuffles of all
         self.linked = len(self.edges) == 2 and min(map(len, self.edges)) > 0
         if not self.labelled and not self.linked:
             raise InputError(f"{self.data.folder}: neither 20 nodes labelled in 2 classes nor held-out edges: nothing to measure; "
@@ -29,7 +31,7 @@ class Evaluation(Kind):
     def classified(self, classify):
         if not self.labelled:
             return {}
-        return nodes.classification(classify, self.labels, self.classes, repeats=self.settings.shuffles, seed=self.settings.seed)
+        return nodes.classification(classify, self.labels, self.classes, repeats=self.settings.shuffles, seed=self.shuffle)
 
     def of_vectors(self, vectors):
         metrics = self.classified(nodes.by_vectors(vectors))
@@ -41,7 +43,7 @@ class Evaluation(Kind):
         need(model, "a graph", "vectors")
         metrics = self.of_vectors(array(model.vectors()["node"]))
         if hasattr(model, "heldout_loss"):
-            metrics["heldout_loss"] = float(model.heldout_loss(self.data, "test"))
+            metrics["heldout_loss"] = float(model.heldout_loss(self.data, self.split))
         return metrics
 
     def baselines(self, model, fresh):
@@ -62,7 +64,7 @@ class Evaluation(Kind):
         neighbour_table(gallery, "Nearest nodes", vectors, names, spread_choice(degree), "Cosine; from nodes of many edges to few.")
         if self.labelled:
             rows = np.flatnonzero(self.labels >= 0)
-            known, rest = next(nodes.shuffles(len(rows), 0.5, 1, self.settings.seed))
+            known, rest = next(nodes.shuffles(len(rows), 0.5, 1, self.shuffle))
             truth = self.labels[rows][:, None] == np.arange(self.classes)
             scores = nodes.by_vectors(vectors)(rows[known], truth[known], rows[rest])
             predicted = nodes.top_k(scores, np.ones(len(rest), int))

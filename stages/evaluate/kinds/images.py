@@ -17,10 +17,11 @@ ROWS = 1024  # images through a net at once
 class Evaluation(Kind):
     def __init__(self, setting):
         super().__init__(setting)
-        self.x = {s: image_tensor(self.data[f"{s}.images"]) for s in ("train", "test")}
-        self.y = {s: np.array(self.data[f"{s}.labels"]) for s in ("train", "test")}
+        self.x = {"train": image_tensor(self.data["train.images"]), "test": image_tensor(self.data[f"{self.split}.images"])}
+        self.y = {"train": np.array(self.data["train.labels"]), "test": np.array(self.data[f"{self.split}.labels"])}
         if len(self.x["test"]) < 10:
-            raise InputError(f"{self.data.folder}: {len(self.x['test'])} test images are too few to measure with; raise split.test")
+            raise InputError(f"{self.data.folder}: {len(self.x['test'])} {self.split} images are too few to measure with; "
+                             f"raise split.{self.split}")
         self.flat = {s: array(x.flatten(1)) for s, x in self.x.items()}
         self.classes = self.data.meta["classes"]
         self.rows = {s: np.flatnonzero(y >= 0) for s, y in self.y.items()}

@@ -12,7 +12,7 @@ from stages.evaluate.kinds.base import Kind, array, need
 class Evaluation(Kind):
     def __init__(self, setting):
         super().__init__(setting)
-        self.train, self.test = array(self.data["train.points"]), array(self.data["test.points"])
+        self.train, self.test = array(self.data["train.points"]), array(self.data[f"{self.split}.points"])
         self.modes, self.sigma = np.array(self.data.meta["modes"], np.float64), self.data.meta["sigma"]
         self.count = self.settings.samples or min(len(self.train), 10000)
 

@@ -19,11 +19,11 @@ class Evaluation(Kind):
         super().__init__(setting)
         self.items, data, s = self.data.meta["items"], self.data, self.settings
         self.receipts = {split: (data[f"{split}.tokens"], data[f"{split}.offsets"]) for split in ("train", "valid", "test")}
-        self.trials = {split: recommend.trial(self.receipts["train"], self.receipts[split], self.items, s.pairs, s.cold, s.limit, s.seed)
-                       for split in ("valid", "test")}
+        self.trials = {name: recommend.trial(self.receipts["train"], self.receipts[split], self.items, s.pairs, s.cold, s.limit, s.seed)
+                       for name, split in (("valid", "valid"), ("test", self.split))}
         if not len(self.trials["test"].pairs):
-            raise InputError(f"{data.folder}: no test receipt holds two known items, so nothing can be recommended; "
-                             "raise split.test or lower prepare.min_count")
+            raise InputError(f"{data.folder}: no {self.split} receipt holds two known items, so nothing can be recommended; "
+                             f"raise split.{self.split} or lower prepare.min_count")
 
     def headline(self, metrics):
         return "ndcg_10"
@@ -51,7 +51,7 @@ class Evaluation(Kind):
     def measure(self, model, seed):
         metrics, _ = recommend.measure(self.scoring(model)[2], self.trials["test"])
         if hasattr(model, "heldout_loss"):
-            metrics["heldout_loss"] = float(model.heldout_loss(self.data, "test"))
+            metrics["heldout_loss"] = float(model.heldout_loss(self.data, self.split))
         return metrics
 
     @cached_property

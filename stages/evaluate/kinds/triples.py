@@ -17,8 +17,9 @@ class Evaluation(Kind):
     def __init__(self, setting):
         super().__init__(setting)
         self.splits = {s: np.array(self.data[f"{s}.triples"], np.int64) for s in ("train", "valid", "test")}
-        if not len(self.splits["test"]):
-            raise InputError(f"{self.data.folder}: no test triple, so nothing can be ranked; raise split.test")
+        self.asked = self.splits[self.split]
+        if not len(self.asked):
+            raise InputError(f"{self.data.folder}: no {self.split} triple, so nothing can be ranked; raise split.{self.split}")
         self.known = np.concatenate(list(self.splits.values()))
         self.entities, self.relations = self.data.meta["entities"], self.data.table("relations")
         self.categories = triples.categories(self.splits["train"], len(self.relations))
@@ -27,8 +28,8 @@ class Evaluation(Kind):
         return "mrr"
 
     def found(self, tail_scores, head_scores):
-        return triples.measure(triples.ranks(tail_scores, head_scores, self.splits["test"], self.known), self.splits["test"],
-                               self.categories, self.relations)
+        ranks = triples.ranks(tail_scores, head_scores, self.asked, self.known)
+        return triples.measure(ranks, self.asked, self.categories, self.relations)
 
     def of_model(self, model):
         need(model, "triples", "tail_scores")
