@@ -169,19 +169,19 @@ class ByNeighbours:
         facts = sparse.csr_matrix((np.ones(len(fact)), (np.r_[head, tail], column)), (entities, len(names)))
         facts = facts @ sparse.diags(np.log(entities / np.maximum(np.bincount(column), 1)))
         length = np.sqrt(np.asarray(facts.multiply(facts).sum(1)).ravel())
-        facts = sparse.diags(1.0 / np.maximum(length, 1e-12)) @ facts
-        self.alike = (facts @ facts.T).tocsr()
-        self.alike.setdiag(0.0)
-        self.alike.data **= power
+        self.facts, self.power = (sparse.diags(1.0 / np.maximum(length, 1e-12)) @ facts).tocsr(), power
         self.frequency = ByFrequency(train, entities, relations)
         self.matrices = [sparse.csr_matrix((np.ones((m := relation == r).sum()), (head[m], tail[m])), (entities, entities))
                          for r in range(relations)]
 
     def _scores(self, frequency, fixed, relations, votes):
         scores = frequency / (frequency.max() + 1.0) * 1e-9
+        alike = (self.facts[fixed] @ self.facts.T).tocoo()  # a block's rows: all entities against all may not fit
+        weight = np.where(alike.col == fixed[alike.row], 0.0, alike.data**self.power)
+        alike = sparse.csr_matrix((weight, (alike.row, alike.col)), alike.shape)
         for r in np.unique(relations):
             rows = np.flatnonzero(relations == r)
-            scores[rows] += (self.alike[fixed[rows]] @ votes(self.matrices[r])).toarray()
+            scores[rows] += (alike[rows] @ votes(self.matrices[r])).toarray()
         return scores
 
     def tail_scores(self, heads, relations):

@@ -12,6 +12,7 @@ from stages.evaluate.probes import principal_codes
 from stages.settings import InputError
 
 SCORINGS = ("conditional", "dot", "cosine")
+CHOOSING = 5000  # validation pairs that choose, at most
 
 
 class Evaluation(Kind):
@@ -19,8 +20,8 @@ class Evaluation(Kind):
         super().__init__(setting)
         self.items, data, s = self.data.meta["items"], self.data, self.settings
         self.receipts = {split: (data[f"{split}.tokens"], data[f"{split}.offsets"]) for split in ("train", "valid", "test")}
-        self.trials = {name: recommend.trial(self.receipts["train"], self.receipts[split], self.items, s.pairs, s.cold, s.limit, s.seed)
-                       for name, split in (("valid", "valid"), ("test", self.split))}
+        self.trials = {name: recommend.trial(self.receipts["train"], self.receipts[split], self.items, s.pairs, s.cold, limit, s.seed)
+                       for name, split, limit in (("valid", "valid", min(CHOOSING, s.limit)), ("test", self.split, s.limit))}
         if not len(self.trials["test"].pairs):
             raise InputError(f"{data.folder}: no {self.split} receipt holds two known items, so nothing can be recommended; "
                              f"raise split.{self.split} or lower prepare.min_count")
