@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from stages.settings import InputError
 
 # exit codes: 0 done, 1 the work failed, 2 wrong usage or settings, 130 interrupted
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def command(main: Callable[[], None]) -> None:
@@ -22,19 +24,27 @@ def command(main: Callable[[], None]) -> None:
         fail(str(error), USAGE)
     except MemoryError as error:
         fail(f"out of memory: {str(error) or 'the machine has no more to give'}; use a smaller batch_size or dataset", FAILED)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            fail(f"disk full while writing {error.filename or 'output'}; free some space and run again, finished work is kept", FAILED)
-        raise
-    except RuntimeError as error:  # torch's own
+    except KeyboardInterrupt:
+        fail("interrupted; run again to go on from the last checkpoint", INTERRUPTED)
+    except Exception as error:
+        if disk_is_full(error):
+            where = getattr(error, "filename", None) or "output"
+            fail(f"disk full while writing {where}; free some space and run again, finished work is kept", FAILED)
+        if not isinstance(error, RuntimeError):
+            raise
         first = str(error).splitlines()[0] if str(error) else ""
         if "out of memory" in first or "can't allocate memory" in first:
             fail(f"out of memory: {first}; use a smaller batch_size", FAILED)
         if first.startswith("CUDA error"):
             fail(f"the GPU failed: {first}; run again to go on from the last checkpoint, or set train.device: cpu", FAILED)
         raise
-    except KeyboardInterrupt:
-        fail("interrupted; run again to go on from the last checkpoint", INTERRUPTED)
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """A write that failed for want of space: by its number, or by the words of libraries that give none (polars, numpy)."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return True
+    return bool(re.search(r"os error (28|27|122)\b|No space left on device|\d+ requested and \d+ written", str(error)))
 
 
 def fail(line: str, code: int) -> None:

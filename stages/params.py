@@ -113,6 +113,8 @@ def load(path: Path = Path("params.yaml")) -> Params:
         for name in entries:
             if not _NAME.fullmatch(name):
                 raise InputError(f"{path}.{kind}.{name}: not a usable name; allowed: lower-case letters, digits, '-' and '_' (no dots)")
+            if name == NO_FEATURES:
+                raise InputError(f"{path}.{kind}.{name}: the name {NO_FEATURES!r} means 'no feature net' under features:; choose another")
     for domain in params.validate:
         choose(domain, Domain.__args__, f"{path}.validate", "domain")
     for name, run in params.runs.items():

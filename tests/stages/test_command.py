@@ -25,6 +25,8 @@ from stages.settings import InputError
         ),
         (RuntimeError("CUDA error: device-side assert or device lost"), 1, "error: the GPU failed: CUDA error"),
         (OSError(errno.ENOSPC, "No space left on device", "x/y"), 1, "error: disk full while writing x/y; free some space and run again"),
+        (OSError("2222 requested and 2016 written"), 1, "error: disk full while writing output; free some space"),
+        (ValueError("parquet: No space left on device (os error 28)"), 1, "error: disk full while writing output; free some space"),
         (KeyboardInterrupt(), 130, "error: interrupted; run again to go on"),
     ],
 )

@@ -82,6 +82,7 @@ def write(tmp_path, text):
         ),
         ("split: {salt: s}", "split: {salt: s, test: 0.5, valid: 0.5}", "leaves too little to train on"),
         ("  r: {", "  r.1: {", "runs.r.1: not a usable name"),
+        ("  r: {", "  none: {", "runs.none: the name 'none' means 'no feature net' under features:; choose another"),
         ("validate: {}\ntrain", "validate: {pictures: {}}\ntrain", "unknown domain 'pictures'"),
         ("features: none}", "features: none, seeds: [1, 1]}", "runs.r.seeds: expected at least one seed, each once, found [1, 1]"),
         ("train: {}", "train: {}\ntrain: {}", "line 5: the key 'train' stands twice; keep one"),
@@ -106,6 +107,22 @@ def test_params_mistakes(tmp_path, old, new, expected):
         ("name: digits", "name: digit", "datasets.a.name: unknown builtin source 'digit'"),
         ("name: digits, options: {}", "name: digits, options: {sise: 3}", "datasets.a.options.sise: unknown setting"),
         ("validate: {}, prepare", "validate: {min_rwos: 3}, prepare", "datasets.a.validate.min_rwos: unknown setting"),
+        ("prepare: {}", "prepare: {tset: 0.2}", "datasets.a.prepare.tset: unknown setting; allowed: valid, test (did you mean 'test'?)"),
+        (
+            "family: vae",
+            "family: translation",
+            "runs.r.dataset: family translation reads triples, but a is of domain images (images, points)",
+        ),
+        (
+            "features: none",
+            "features: r",
+            "runs.r.features: run r (family vae) has no features(x); allowed: a run of family classifier, or none",
+        ),
+        (
+            "features: none",
+            "features: none, train: {epochs: 3}",
+            "runs.r.train.epochs: family vae does not read it; it reads steps in its place",
+        ),
         (
             "validate: {}\ntrain",
             "validate: {images: {min_rows: many}}\ntrain",
