@@ -23,7 +23,17 @@ def families() -> list[str]:
 
 def family_module(name: str, where: str = "family"):
     """The module of a family, after a check against the files that exist."""
-    return importlib.import_module(f"stages.models.{choose(name, families(), where, 'family')}")
+    path = f"stages/models/{choose(name, families(), where, 'family')}.py"
+    try:
+        module = importlib.import_module(f"stages.models.{name}")
+    except (ImportError, SyntaxError, NameError) as error:
+        raise InputError(f"{path}: cannot be imported ({type(error).__name__}: {error}); mend the file") from error
+    for part in ("Config", "Model"):
+        if not hasattr(module, part):
+            raise InputError(f"{path}: has no {part}; stages/models/base.py says what a family is")
+    if not module.Model.kinds:
+        raise InputError(f"{path}: Model.kinds is empty; set it to the kinds of prepared data it reads (docs/formats.md), e.g. ('images',)")
+    return module
 
 
 def read_tensors(path: Path) -> dict:

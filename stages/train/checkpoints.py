@@ -34,6 +34,7 @@ class Store:
 
     def __init__(self, root: Path, run: str, key: str):
         self.folder, self.key = Path(root) / run, key
+        self.damaged: Path | None = None  # a checkpoint that could not be read, put aside under this name
 
     def path(self, seed: int) -> Path:
         return self.folder / str(seed) / f"{self.key}.safetensors"
@@ -48,7 +49,8 @@ class Store:
                 facts = json.loads(file.metadata()["facts"])
                 return State(facts.pop("step"), {k: file.get_tensor(k) for k in file.keys()}, facts, facts.pop("done"))
         except (SafetensorError, KeyError, TypeError, ValueError, OSError):
-            os.replace(path, path.with_suffix(".bad"))
+            self.damaged = path.with_suffix(".bad")
+            os.replace(path, self.damaged)
             return None
 
     def save(self, seed: int, state: State) -> None:

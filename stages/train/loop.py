@@ -101,6 +101,10 @@ def train(
             stepper.load(state)
     else:
         model.begin(data, seed)
+    if progress and store and store.damaged:
+        progress.say(f"a checkpoint could not be read and was put aside as {store.damaged}; training starts afresh")
+    if progress and state:
+        progress.say("is finished, its weights are taken over" if state.done else f"goes on from {progress.unit} {step} of {total}")
     if state and state.done:
         return Trained(_weights(model), curve.rows, examples, earlier, step)
     started = saved = time.monotonic()

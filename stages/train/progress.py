@@ -14,6 +14,12 @@ class Progress:
         self.start = self.last = time.monotonic()
         self.first: int | None = None
 
+    def say(self, what: str) -> None:
+        """A line of its own, e.g. that training goes on from a checkpoint."""
+        if not self.quiet:
+            self.stream.write(f"{self.title}  {what}\n")
+            self.stream.flush()
+
     def show(self, done: int, terms: dict[str, float], final: bool = False) -> None:
         now = time.monotonic()
         self.first = done if self.first is None else self.first

@@ -96,3 +96,20 @@ def test_a_run_of_another_make_is_refused(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"family": "os", "model": {}}))
     with pytest.raises(InputError, match="unknown family 'os'"):
         load_run(tmp_path, 0, meta)
+
+
+def test_a_family_file_that_is_none_is_one_line(monkeypatch):
+    import sys
+    from types import ModuleType
+
+    from stages.runs import family_module
+
+    for name, parts, expected in (
+        ("vae", {}, "stages/models/vae.py: has no Config"),
+        ("gan", {"Config": 1, "Model": type("Model", (), {"kinds": ()})}, "stages/models/gan.py: Model.kinds is empty"),
+    ):
+        module = ModuleType(f"stages.models.{name}")
+        vars(module).update(parts)
+        monkeypatch.setitem(sys.modules, f"stages.models.{name}", module)
+        with pytest.raises(InputError, match=expected):
+            family_module(name)

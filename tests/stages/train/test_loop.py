@@ -379,7 +379,8 @@ def test_kill_9_in_the_middle_of_training_ends_with_the_same_bytes(tmp_path):
     with safe_open(checkpoint, "pt") as file:
         reached = json.loads(file.metadata()["facts"])
     assert 0 < reached["step"] < 1500 and not reached["done"] and not (tmp_path / "out").exists()
-    assert finish(start(tmp_path))[0] == 0
+    code, _, err = finish(start(tmp_path))
+    assert code == 0 and f"r  goes on from steps {reached['step']} of 1500" in err
     assert weights(tmp_path) == expected and (tmp_path / "reports/curves/r.csv").read_bytes() == curve
 
 
