@@ -12,9 +12,9 @@ import time
 import urllib.request
 
 import pytest
-from tests.pipelines.conftest import alive, dvc, repro, sh, start_repro, steer, until
 
 from pipelines.graph import Graph
+from tests.pipelines.conftest import alive, dvc, repro, sh, start_repro, steer, until
 
 pytestmark = pytest.mark.xdist_group("prefect")  # one shared server is enough
 

@@ -7,10 +7,10 @@ import sys
 import time
 
 import pytest
-from tests.pipelines.conftest import dvc, sh
 
 from pipelines.graph import Graph, plan
 from stages.settings import InputError
+from tests.pipelines.conftest import dvc, sh
 
 
 def test_stages_come_in_running_order_with_root_relative_names(done, monkeypatch):

@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.pipelines.conftest import ROOT, alive, environment, steer, until
 
 from pipelines.flow import ONE_THREAD, log_of, stage_environment
 from pipelines.processes import Processes, run_stage, signals_end
+from tests.pipelines.conftest import ROOT, alive, environment, steer, until
 
 
 @pytest.fixture

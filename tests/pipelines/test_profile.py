@@ -6,10 +6,10 @@ import json
 import sys
 
 import pytest
-from tests.pipelines.conftest import ROOT, dvc, sh, steer
 
 from pipelines.graph import Graph
 from pipelines.summary import read_yaml
+from tests.pipelines.conftest import ROOT, dvc, sh, steer
 
 STUDY = """\
 # @package _global_

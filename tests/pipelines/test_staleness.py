@@ -9,9 +9,9 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.pipelines.conftest import ROOT
 
 from pipelines.staleness import HEAD, TABLE, Effect, covers, effects, other, table
+from tests.pipelines.conftest import ROOT
 
 
 def test_small_project(project):
