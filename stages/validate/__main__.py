@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
@@ -41,14 +42,19 @@ def main() -> None:
     dataset = read(args.source, suite)
 
     from stages.validate.engine import run, write_clean, write_quarantine
-    from stages.validate.page import failure_line, write_report
+    from stages.validate.page import aside_line, failure_line, write_report
 
     outcome = run(dataset, suite, thresholds)
     write_quarantine(outcome, args.quarantine)
     write_report(args.dataset, entry.domain, outcome, args.quarantine, args.report)
+    page = args.report / "index.html"
+    if aside := aside_line(args.dataset, outcome, args.quarantine, page):
+        print(aside, flush=True)
     if outcome.failures:
         remove(args.clean)  # of an earlier run: later stages must not take it for this data
-        fail(failure_line(args.dataset, outcome, args.report / "index.html"), FAILED)
+        places = {f.name: f"{args.params}.datasets.{args.dataset}.validate" if f.name in entry.validate
+                  else f"{args.params}.validate.{entry.domain}" for f in fields(thresholds)}
+        fail(failure_line(args.dataset, outcome, page, places), FAILED)
     write_clean(outcome, args.clean)
 
 

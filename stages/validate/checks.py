@@ -41,7 +41,7 @@ class Check:
 
     `frame` holds aggregates to judge instead of the table's own rows. At level "row" a row that fails goes to quarantine; at level
     "table" the share of rows allowed to fail is `mostly`'s rest, and more of them stop the pipeline. `note` may use {n} and {total}; with
-    {n} it is said only where something is unexpected.
+    {n} it is said only where something is unexpected. `setting` names the threshold that decides at table level.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Check:
     value: pl.Expr | None = None
     frame: pl.DataFrame | None = None
     note: str = ""
+    setting: str = ""
     examples: Sequence[dict] | None = None
 
 
@@ -69,7 +70,7 @@ def present(table: str, column: str) -> Check:
 def mostly_present(share: float, table: str, column: str) -> Check:
     return Check(f"{column}_mostly_present", table, column, f"at most {percent(share)} of the rows without {column}",
                  "ExpectColumnValuesToNotBeNull", {"mostly": round(1 - share, 12)}, "table", _presence(column),
-                 note=f"{{n}} of {{total}} rows have no {column}")
+                 note=f"{{n}} of {{total}} rows have no {column}", setting="max_null_share")
 
 
 def percent(share: float) -> str:
@@ -91,13 +92,16 @@ def at_most(share: float, name: str, table: str, column: str, fault: pl.Expr, al
     return never(name, table, column, fault, allowed, share=share, level="table", note=note, **rest)
 
 
-def aggregate(name: str, table: str, column: str, row: dict, low: float, allowed: str, note: str = "") -> Check:
+def aggregate(name: str, table: str, column: str, row: dict, low: float, allowed: str, note: str = "",
+              setting: str = "") -> Check:
     """Table level: `row[column]`, a number about the whole table, is at least `low`."""
-    return Check(name, table, column, allowed, arguments={"min_value": low}, level="table", frame=pl.DataFrame([row]), note=note)
+    return Check(name, table, column, allowed, arguments={"min_value": low}, level="table", frame=pl.DataFrame([row]), note=note,
+                 setting=setting)
 
 
-def enough_rows(table: str, low: int) -> Check:
-    return Check("enough_rows", table, "", f"at least {low} rows", "ExpectTableRowCountToBeBetween", {"min_value": low}, "table")
+def enough_rows(table: str, low: int, setting: str = "min_rows") -> Check:
+    return Check("enough_rows", table, "", f"at least {low} rows", "ExpectTableRowCountToBeBetween", {"min_value": low}, "table",
+                 setting=setting)
 
 
 def finite(table: str, columns: Sequence[str]) -> Check:
@@ -163,7 +167,8 @@ def no_loose_copies(table: str, column: str, key: pl.Expr, unit: pl.Expr, what: 
 
 def copies(share: float, table: str, column: str, key: pl.Expr, what: str) -> Check:
     fault = key.is_first_distinct().not_() & key.is_not_null()
-    return at_most(share, "few_copies", table, column, fault, f"no {what} twice", f"{{n}} of {{total}} rows repeat an earlier {what}")
+    return at_most(share, "few_copies", table, column, fault, f"no {what} twice", f"{{n}} of {{total}} rows repeat an earlier {what}",
+                   setting="max_duplicate_share")
 
 
 # labels
@@ -176,14 +181,16 @@ def labels(frame: pl.DataFrame, table: str, t: LabelThresholds, column: str = "l
     total = int(counted["rows"].sum())
     enough = f"at least {t.min_classes} classes" if t.min_classes > 1 else "at least 1 class"
     checks = [
-        aggregate("enough_classes", table, column, {column: counted.height}, t.min_classes, enough, f"{counted.height} found"),
+        aggregate("enough_classes", table, column, {column: counted.height}, t.min_classes, enough, f"{counted.height} found",
+                  "min_classes"),
         at_most(1.0, "several_classes", table, column, pl.lit(counted.height == 1), "two or more classes (counted)",
-                f"one class only, on all {total} labelled rows", frame=counted.head(1)),
+                f"one class only, on all {total} labelled rows" if counted.height == 1 else "", frame=counted.head(1)),
     ]
     if counted.height > 1:
         shares = counted.with_columns(share=pl.col("rows") / total)
         checks.append(Check("labels_in_balance", table, column, f"no class above {percent(t.max_label_share)} of the labelled rows",
-                            arguments={"max_value": t.max_label_share}, level="table", frame=shares, value=pl.col("share")))
+                            arguments={"max_value": t.max_label_share}, level="table", frame=shares, value=pl.col("share"),
+                            setting="max_label_share"))
     return checks
 
 
@@ -194,4 +201,4 @@ def seen_labels(share: float, frame: pl.DataFrame, table: str) -> list[Check]:
     trained = frame.filter(pl.col("split") == "train")["label"].drop_nulls().unique().sort().to_list()
     fault = pl.col("split").is_in(["valid", "test"]) & pl.col("label").is_not_null() & pl.col("label").is_in(trained).not_()
     return [at_most(share, "labels_seen_in_train", table, "label", fault, "labels of valid and test that train has",
-                    "{n} of {total} rows carry a label that train lacks")]
+                    "{n} of {total} rows carry a label that train lacks", setting="max_unseen_label_share")]

@@ -102,7 +102,7 @@ def whole(data: Dataset, t: CorpusThresholds) -> list[Check]:
     found = [
         checks.enough_rows(kind, t.min_rows),
         checks.aggregate("enough_words", kind, ", ".join(TEXTS[kind]), {", ".join(TEXTS[kind]): words}, t.min_vocabulary,
-                         f"at least {t.min_vocabulary} different words", f"{words} different words"),
+                         f"at least {t.min_vocabulary} different words", f"{words} different words", "min_vocabulary"),
         checks.copies(t.max_duplicate_share, kind, ", ".join(TEXTS[kind]), pl.col("_content"), "text"),
     ]
     if "label" in frame.columns:

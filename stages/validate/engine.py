@@ -26,6 +26,7 @@ class Outcome:
     dataset: Dataset
     quarantine: pl.DataFrame
     rows: dict[str, int]
+    thresholds: Thresholds
 
     @property
     def failures(self) -> list[Result]:
@@ -49,7 +50,7 @@ def run(dataset: Dataset, suite: Suite, thresholds: Thresholds) -> Outcome:
     if sound:
         # before the last pass, about whole tables: too few rows or classes may be the consequence
         results[last:last] = _judged(_few_quarantined(before, quarantine, suite, thresholds), dataset)
-    return Outcome(results, dataset, quarantine, before)
+    return Outcome(results, dataset, quarantine, before, thresholds)
 
 
 def _schema(dataset: Dataset, suite: Suite) -> Result:
@@ -116,14 +117,15 @@ def as_json(record: dict) -> str:
 
 def _few_quarantined(before: dict[str, int], quarantine: pl.DataFrame, suite: Suite, t: Thresholds) -> list[Check]:
     """A check for each table: at most its share of rows was set aside. The column is that of the most frequent reason."""
-    limits = dict.fromkeys(before, t.max_quarantine_share) | suite.limits(t)
+    limits = dict.fromkeys(before, "max_quarantine_share") | suite.limits
     checks = []
     for name, rows in before.items():
         gone = quarantine.filter(pl.col("table") == name)
         frame = pl.DataFrame({"set_aside": np.isin(np.arange(rows), gone["row"].to_numpy())})
         columns = gone.group_by("expectation", "column").len().sort(["len", "expectation"], descending=[True, False])["column"]
-        check = at_most(limits[name], "few_rows_quarantined", name, columns[0] if len(columns) else "", pl.col("set_aside"),
-                        "rows that row-level expectations let through", "{n} of {total} rows were set aside", frame=frame)
+        check = at_most(getattr(t, limits[name]), "few_rows_quarantined", name, columns[0] if len(columns) else "", pl.col("set_aside"),
+                        "rows that row-level expectations let through", "{n} of {total} rows were set aside", frame=frame,
+                        setting=limits[name])
         shown = gone.head(SHOWN).select("reason", "record").iter_rows()
         checks.append(replace(check, examples=[{"reason": r, **json.loads(record)} for r, record in shown]))
     return checks

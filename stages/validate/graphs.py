@@ -75,14 +75,16 @@ def _graph(edges: pl.DataFrame, nodes: pl.DataFrame, t: GraphThresholds) -> list
     linked = pl.concat([joined["source"], joined["target"]]).unique().implode()
     return [
         checks.enough_rows("edges", t.min_rows),
-        checks.enough_rows("nodes", t.min_nodes),
+        checks.enough_rows("nodes", t.min_nodes, "min_nodes"),
         checks.at_most(t.max_isolated_share, "few_isolated_nodes", "nodes", "node_id", pl.col("node_id").is_in(linked).not_(),
-                       "nodes with an edge to another node", "{n} of {total} nodes have no edge to another node"),
+                       "nodes with an edge to another node", "{n} of {total} nodes have no edge to another node",
+                       setting="max_isolated_share"),
         checks.at_most(t.max_self_loop_share, "few_self_loops", "edges", "source, target", pl.col("source") == pl.col("target"),
-                       "edges between two different nodes", "{n} of {total} edges are self-loops; prepare leaves them out"),
+                       "edges between two different nodes", "{n} of {total} edges are self-loops; prepare leaves them out",
+                       setting="max_self_loop_share"),
         checks.at_most(t.max_duplicate_share, "few_repeated_edges", "edges", "source, target",
                        pl.struct("source", "target").is_first_distinct().not_(), "each edge once",
-                       "{n} of {total} edges repeat an earlier one; prepare adds their weights"),
+                       "{n} of {total} edges repeat an earlier one; prepare adds their weights", setting="max_duplicate_share"),
         *checks.labels(nodes, "nodes", t),
     ]
 
@@ -93,12 +95,13 @@ def _triples(triples: pl.DataFrame, t: GraphThresholds) -> list[Check]:
     found = [
         checks.enough_rows("triples", t.min_rows),
         checks.aggregate("enough_entities", "triples", "head, tail", {"head, tail": entities}, t.min_nodes,
-                         f"at least {t.min_nodes} entities", f"{entities} entities"),
+                         f"at least {t.min_nodes} entities", f"{entities} entities", "min_nodes"),
         checks.at_most(1.0, "several_relations", "triples", "relation", pl.lit(relations == 1), "two or more relations (counted)",
                        f"{relations} relations" if relations > 1 else f"one relation only, on all {triples.height} triples",
                        frame=triples.select("relation").head(1)),
         checks.at_most(t.max_self_loop_share, "few_self_loops", "triples", "head, tail", pl.col("head") == pl.col("tail"),
-                       "triples between two different entities", "{n} of {total} triples lead from an entity to itself"),
+                       "triples between two different entities", "{n} of {total} triples lead from an entity to itself",
+                       setting="max_self_loop_share"),
     ]
     held = triples.filter(pl.col("split").is_in(["valid", "test"]))
     if len(held):
@@ -108,7 +111,7 @@ def _triples(triples: pl.DataFrame, t: GraphThresholds) -> list[Check]:
         found.append(checks.at_most(t.max_unknown_share, "heldout_triples_known", "triples", ", ".join(PARTS), fault,
                                     "valid and test triples of entities and relations that train has",
                                     "{n} of {total} valid and test triples hold an entity or relation that train lacks; prepare leaves "
-                                    "them out", frame=held))
+                                    "them out", frame=held, setting="max_unknown_share"))
     return found
 
 

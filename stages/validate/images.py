@@ -111,9 +111,11 @@ def whole(data: Dataset, t: ImageThresholds) -> list[Check]:
         spread = float((frame["_high"].max() or 0) - (frame["_low"].min() or 0))
         found += [
             checks.aggregate("value_range_used", "images", "images", {"images": spread}, t.min_value_range,
-                             f"values {t.min_value_range:g} apart or more, of 0 to 255", f"values are {spread:g} apart"),
+                             f"values {t.min_value_range:g} apart or more, of 0 to 255", f"values are {spread:g} apart",
+                             "min_value_range"),
             checks.at_most(t.max_constant_share, "few_constant_images", "images", "images", pl.col("_low") == pl.col("_high"),
-                           "images of more than one value", "{n} of {total} images hold one value in every pixel"),
+                           "images of more than one value", "{n} of {total} images hold one value in every pixel",
+                           setting="max_constant_share"),
         ]
     return found + checks.labels(frame, "images", t) + checks.seen_labels(t.max_unseen_label_share, frame, "images")
 

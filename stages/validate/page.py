@@ -16,6 +16,7 @@ from stages.validate.engine import Outcome, as_json
 from stages.validate.judge import SHOWN, Result
 
 LONGEST = 160  # characters of a value shown
+ROW, REASONS = 80, 4  # characters of a row, reasons, in a line of the terminal
 STATES, HOLDS = ("failed", "not judged", "set aside", "noted"), "holds"
 
 
@@ -26,15 +27,47 @@ def write_report(name: str, domain: str, outcome: Outcome, quarantine: Path, fol
         (new / "index.html").write_text(_page(name, domain, outcome, quarantine), encoding="utf-8")
 
 
-def failure_line(name: str, outcome: Outcome, page: Path) -> str:
-    """The one line about the first failure: dataset, expectation, column, count, five offending rows, and where to read more."""
-    first = outcome.failures[0]
+def failure_line(name: str, outcome: Outcome, page: Path, places: dict[str, str]) -> str:
+    """The one line about the first failure: dataset, expectation, column, count, five offending rows, the setting that decides, the page.
+
+    `places`: for each threshold where params.yaml has it.
+    """
+    first, *others = outcome.failures
     check = first.check
-    rows = " | ".join(as_json(_short(e, 60)) for e in first.examples[:SHOWN]) or "none"
-    more = f"; {len(outcome.failures) - 1} more failed" if len(outcome.failures) > 1 else ""
+    rows = " | ".join(_cut(as_json(_short(_judged_first(e, check.column), 40)), ROW) for e in first.examples[:SHOWN]) or "none"
+    also = f"; also: {', '.join(r.check.name for r in others)}" if others else ""
     said = f" ({first.note})" if first.note else ""
+    mend = "mend the data"
+    if check.setting:
+        change = "lower" if check.setting.startswith("min_") else "raise"
+        mend = f"{change} {places[check.setting]}.{check.setting} ({getattr(outcome.thresholds, check.setting):g}) or mend the data"
     return (f"{name}: expectation {check.name} failed on {_where(check)}: {first.unexpected} unexpected, expected {check.allowed}{said}; "
-            f"rows: {rows}{more}; mend the data or its thresholds under validate: in params.yaml, see {page}")
+            f"rows: {rows}{also}; {mend}; see {page}")
+
+
+def aside_line(name: str, outcome: Outcome, quarantine: Path, page: Path) -> str:
+    """How many rows were set aside, the most frequent reasons and where both are to be read; "" for none."""
+    gone = outcome.quarantine
+    if gone.is_empty():
+        return ""
+    counted = gone.group_by("expectation", "column").len().sort(["len", "expectation"], descending=[True, False])
+    reasons = [f"{_reason(expectation, column)} {n}" for expectation, column, n in counted.head(REASONS).iter_rows()]
+    more = ", ..." if counted.height > REASONS else ""
+    return f"{name}: {gone.height} of {sum(outcome.rows.values())} rows set aside ({', '.join(reasons)}{more}), see {quarantine} and {page}"
+
+
+def _reason(expectation: str, column: str) -> str:
+    return f"missing {column}" if expectation == f"{column}_present" else expectation
+
+
+def _judged_first(example: dict, judged: str) -> dict:
+    """A row for a short line: the first column, which is the id, then the judged ones, then what else has a value."""
+    filled = {k: v for k, v in example.items() if k != "reason" and (v is not None or k in judged.split(", "))}
+    return {k: filled[k] for k in dict.fromkeys([*list(filled)[:1], *judged.split(", "), *filled]) if k in filled}
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[:longest - 1] + "…"
 
 
 def _summary(name: str, domain: str, outcome: Outcome) -> dict:
@@ -79,7 +112,7 @@ def _short(example: dict, longest: int = LONGEST) -> dict:
         if value is None or isinstance(value, (bool, int)):
             return value
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
-        return text if len(text) <= longest else text[:longest - 1] + "…"
+        return _cut(text, longest)
     return {str(k): cut(v) for k, v in example.items()}
 
 

@@ -42,7 +42,7 @@ class Suite:
     measure: Callable[[Dataset], None] = lambda dataset: None
     optional: tuple[str, ...] = ()
     extra: Callable[[str, str], type | None] = lambda table, column: None
-    limits: Callable[[Thresholds], dict[str, float]] = lambda thresholds: {}  # table -> share that may be set aside, where it differs
+    limits: dict[str, str] = field(default_factory=dict)  # table -> threshold on its rows set aside, where it is another
 
 
 def read(folder: Path, suite: Suite) -> Dataset:

@@ -22,7 +22,7 @@ def documents(n=40):
 
 
 def run(folder, raw, frame, validate=None, dataset="toy", own=None):
-    """(exit code, stderr, files of the repository's root afterwards) of the stage on `frame`."""
+    """(exit code, stderr, stdout) of the stage on `frame`."""
     raw(folder / "data/raw/toy", "documents", {"documents": frame})
     entry = {"domain": "corpora", "source": "path", "name": "toy.csv", "options": {}, "validate": own or {}, "prepare": {}}
     settings = {"split": {"salt": "s", "valid": 0.1, "test": 0.1}, "validate": {"corpora": {"min_vocabulary": 20, **(validate or {})}},
@@ -32,7 +32,8 @@ def run(folder, raw, frame, validate=None, dataset="toy", own=None):
         [sys.executable, "-m", "stages.validate", dataset, "--in", "data/raw/toy", "--clean", "data/clean/toy",
          "--quarantine", "data/quarantine/toy.parquet", "--report", "reports/validation/toy"],
         cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120)
-    return done.returncode, done.stderr
+    assert done.stdout.count("\n") <= 1
+    return done.returncode, done.stderr, done.stdout
 
 
 def files(folder):
@@ -40,8 +41,7 @@ def files(folder):
 
 
 def test_a_good_dataset_ends_quietly_with_its_outputs_and_nothing_else(tmp_path, raw):
-    code, said = run(tmp_path, raw, documents())
-    assert (code, said) == (0, "")
+    assert run(tmp_path, raw, documents()) == (0, "", "")
     assert files(tmp_path) == ["data/clean/toy/documents.parquet", "data/clean/toy/source.json", "data/quarantine/toy.parquet",
                                "data/raw/toy/documents.parquet", "data/raw/toy/source.json", "params.yaml",
                                "reports/validation/toy/index.html", "reports/validation/toy/summary.json"]
@@ -49,16 +49,25 @@ def test_a_good_dataset_ends_quietly_with_its_outputs_and_nothing_else(tmp_path,
     assert quarantine.columns == ["table", "row", "expectation", "column", "reason", "record"] and quarantine.is_empty()
 
 
+def test_rows_set_aside_are_one_line_with_their_reasons(tmp_path, raw):
+    row = pl.int_range(pl.len())
+    frame = documents().with_columns(text=pl.when(row < 3).then(None).when(row == 3).then(pl.lit("\ufffd")).otherwise(pl.col("text")))
+    assert run(tmp_path, raw, frame) == (0, "", "toy: 4 of 40 rows set aside (missing text 3, no_replacement_characters 1), "
+                                                "see data/quarantine/toy.parquet and reports/validation/toy/index.html\n")
+
+
 def test_a_failed_table_stops_with_one_line_and_leaves_the_page_but_no_clean_data(tmp_path, raw):
     (tmp_path / "data/clean/toy").mkdir(parents=True)
     (tmp_path / "data/clean/toy/old").touch()
     frame = documents().with_columns(text=pl.when(pl.int_range(pl.len()) < 10).then(pl.lit("\ufffd")).otherwise(pl.col("text")))
-    code, said = run(tmp_path, raw, frame, own={"max_quarantine_share": 0.1})
+    code, said, aside = run(tmp_path, raw, frame, own={"max_quarantine_share": 0.1})
     assert code == 1 and said.count("\n") == 1
-    for part in ("error: toy: ", "few_rows_quarantined failed on documents.text: 10 unexpected", "10 of 40 rows", "params.yaml",
-                 "reports/validation/toy/index.html"):
+    for part in ("error: toy: ", "few_rows_quarantined failed on documents.text: 10 unexpected", "10 of 40 rows",
+                 "; raise params.yaml.datasets.toy.validate.max_quarantine_share (0.1) or mend the data; "
+                 "see reports/validation/toy/index.html\n"):
         assert part in said
     assert [f"d{i}" in said for i in range(6)] == [True] * 5 + [False], "five offending rows"
+    assert aside.startswith("toy: 10 of 40 rows set aside (")
     assert "reports/validation/toy/index.html" in files(tmp_path) and "data/quarantine/toy.parquet" in files(tmp_path)
     assert not (tmp_path / "data/clean/toy").exists(), "an earlier run's tables must not pass for these"
     assert pl.read_parquet(tmp_path / "data/quarantine/toy.parquet").height == 10
@@ -71,7 +80,7 @@ def test_a_failed_table_stops_with_one_line_and_leaves_the_page_but_no_clean_dat
     ({"dataset": "toi"}, "unknown dataset 'toi'; allowed: toy (did you mean 'toy'?)"),
 ])
 def test_wrong_settings_are_one_line_before_any_work(tmp_path, raw, given, line):
-    code, said = run(tmp_path, raw, documents(), **given)
+    code, said, _ = run(tmp_path, raw, documents(), **given)
     assert code == 2 and said.count("\n") == 1 and line in said
     assert not (tmp_path / "reports").exists() and not (tmp_path / "data/clean").exists()
 
@@ -120,4 +129,8 @@ def test_a_dataset_without_rows_fails_on_its_rows_and_breaks_nothing(held, domai
     kinds = import_module(f"stages.validate.{domain}").SUITE.kinds[kind]
     done = held(domain, kind, {name: pl.DataFrame(schema=kinds[name]) for name in tables}, arrays)
     assert "enough_rows" in done.failed and not done.summary["success"]
+    thresholds = done.outcome.thresholds
+    deciding = [r.check for r in done.outcome.results if r.check.level == "table" and (r.check.arguments or {}).get("mostly") != 0]
+    facts = {"columns_and_types", "array_type", "row_for_row", "rows_differ"}  # no threshold mends these
+    assert not [c.name for c in deciding if c.name not in facts and not hasattr(thresholds, c.setting or "none")]
     assert not [r.note for r in done.outcome.results if r.note.startswith("could not be judged")]

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from stages.validate.engine import as_json
+from stages.validate.page import failure_line
 
 TEXT = dict.fromkeys(("doc_id", "split", "text", "label", "group"), pl.String)
 HOSTILE = '<script>alert("x")</script><img src=https://example.org/x.png>\ufffd'
@@ -63,6 +64,29 @@ def test_the_page_has_a_title_a_language_and_a_width(done):
 def test_the_page_says_what_was_set_aside_noted_and_held(done):
     assert "Every table-level expectation holds" in done.page and "one class only, on all 39 labelled rows" in done.page
     assert '<span class="state set aside">' in done.page and '<span class="state noted">' in done.page and "What holds" in done.page
+
+
+def test_two_labels_are_not_called_one(held):
+    two = documents().with_columns(label=pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("a")).otherwise(pl.lit("b")))
+    found = held("corpora", "documents", {"documents": two}, **SMALL)
+    result = found.result("several_classes")
+    assert (result.success, result.unexpected, result.note) == (True, 0, "") and "one class only" not in found.page
+
+
+def test_the_line_of_a_failure_is_short_and_names_the_setting_that_mends_it(held):
+    trains = pl.int_range(pl.len()) < 30
+    same = documents().with_columns(text=pl.when(trains).then(pl.lit("same words " + "again and " * 50)).otherwise(pl.col("text")),
+                                    split=pl.when(trains).then(pl.lit("train")).otherwise(pl.lit("valid")))
+    failed = held("corpora", "documents", {"documents": same}, **SMALL)
+    line = failure_line("toy", failed.outcome, "page.html", dict.fromkeys(("min_vocabulary", "max_duplicate_share"), "p.validate.corpora"))
+    assert line.startswith("toy: expectation enough_words failed on documents.text: 1 unexpected, expected at least 20 different words (")
+    assert line.endswith("; also: few_copies; lower p.validate.corpora.min_vocabulary (20) or mend the data; see page.html")
+    failed = held("corpora", "documents", {"documents": same}, min_rows=10, min_vocabulary=2)
+    line = failure_line("toy", failed.outcome, "page.html", {"max_duplicate_share": "p.validate.corpora"})
+    assert "few_copies failed on documents.text: 29 unexpected" in line and len(line) < 800
+    assert line.endswith("; raise p.validate.corpora.max_duplicate_share (0.2) or mend the data; see page.html")
+    rows = line.split("; rows: ")[1].split("; ")[0].split(" | ")
+    assert len(rows) == 5 and max(map(len, rows)) <= 80 and rows[0].startswith('{"doc_id": "d1", "text": "same words')
 
 
 def test_a_stopped_dataset_says_so(held):
