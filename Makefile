@@ -30,8 +30,6 @@ run: $(VENV)/.installed
 
 tour: $(VENV)/.installed
 	@$(BIN)/python -m pipelines.repro evaluate@prod2vec evaluate@deepwalk evaluate@vae
-	@$(BIN)/python -m stages.report
-	@echo "report: $(CURDIR)/reports/index.html"
 
 lint: $(VENV)/.installed
 	@$(BIN)/ruff check .

@@ -13,10 +13,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from pipelines import schedule
+from pipelines.disk import FULL, full_is_one_error
 from pipelines.graph import Plan, Stage
 from pipelines.processes import Outcome, Processes, run_stage, signals_end
 from pipelines.view import View
@@ -57,14 +58,20 @@ def private_environment(home: Path, port: int) -> None:
 
 
 @contextlib.contextmanager
-def server(home: Path, processes: Processes) -> Iterator[None]:
-    """A Prefect server on the loopback address while the context lasts. It starts while Prefect is imported here."""
+def server(home: Path, processes: Processes, meanwhile: Callable[[], None]) -> Iterator[None]:
+    """A Prefect server on the loopback address while the context lasts. It starts while Prefect is imported here and `meanwhile` runs."""
     home.mkdir(parents=True, exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     private_environment(home, port)
     log = home / "server.log"
+    with full_is_one_error(log), _server(home, port, log, processes, meanwhile):
+        yield
+
+
+@contextlib.contextmanager
+def _server(home: Path, port: int, log: Path, processes: Processes, meanwhile: Callable[[], None]) -> Iterator[None]:
     with log.open("wb") as output:
         # its services record the task runs; those that plan deployments are not needed
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui",
@@ -72,6 +79,7 @@ def server(home: Path, processes: Processes) -> Iterator[None]:
         child = processes.start(command, stage=False, stdout=output, stderr=subprocess.STDOUT)
     import prefect  # noqa: F401
 
+    meanwhile()
     until = time.monotonic() + SERVER_START
     while True:
         try:
@@ -101,14 +109,15 @@ def settle() -> None:
 
 
 @contextlib.contextmanager
-def api(address: str) -> Iterator[None]:
-    """Report to the Prefect server at `address` in place of a private one."""
+def api(address: str, first: Callable[[], None]) -> Iterator[None]:
+    """Report to the Prefect server at `address` in place of a private one; `first` runs once it has answered."""
     os.environ["PREFECT_API_URL"] = address
     try:
         with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=10):
             pass
     except (OSError, ValueError) as error:
         raise InputError(f"--api {address}: no Prefect server answers there ({error}); expected as in http://127.0.0.1:4200/api") from None
+    first()
     yield
 
 
@@ -124,7 +133,7 @@ def execute(plan: Plan, root: Path, slots: schedule.Slots, processes: Processes,
     from prefect.states import Failed
     from prefect.task_runners import ThreadPoolTaskRunner
 
-    from pipelines.summary import metric_rows
+    from pipelines.summary import metric_rows, unmeasured
 
     finished: queue.Queue[tuple[str, Outcome]] = queue.Queue()
     outcomes: dict[str, Outcome] = {}
@@ -133,8 +142,14 @@ def execute(plan: Plan, root: Path, slots: schedule.Slots, processes: Processes,
     @task(name="stage", task_run_name="{name}", retries=retries, retry_delay_seconds=1, cache_policy=NO_CACHE, persist_result=False,
           retry_condition_fn=lambda *_: not processes.ending)
     def run_one(name: str, slot: tuple[str, int]) -> str:
-        outcomes[name] = run_stage(name, processes, root, root / log_of(name), get_run_logger().info, lambda text: view.line(name, text),
-                                   plan.why[name] == ["forced"], stage_environment(slot))
+        try:
+            outcomes[name] = run_stage(name, processes, root, root / log_of(name), get_run_logger().info,
+                                       lambda text: view.line(name, text), plan.why[name] == ["forced"], stage_environment(slot))
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            outcomes[name] = Outcome("failed", error=f"error: disk full while writing {error.filename or root / log_of(name)}; "
+                                                     "free some space and run again")
         if outcomes[name].state not in schedule.GOOD:
             raise StageFailed(outcomes[name].error)
         return outcomes[name].state
@@ -156,14 +171,16 @@ def execute(plan: Plan, root: Path, slots: schedule.Slots, processes: Processes,
 
         with signals_end(processes):
             result = schedule.run(plan.stages, slots, start, finished, seconds or {}, lambda: processes.ending)
-        rows = metric_rows(root)
+        rows = metric_rows(root, unmeasured(result))
         if rows:
             create_table_artifact(rows, key="metrics", description="reports/metrics after this flow")
         outcomes.update(result)
         bad = [name for name, outcome in result.items() if outcome.state not in schedule.GOOD]
         return Failed(message=f"not done: {', '.join(bad)}") if bad else "done"
 
-    reproduce(return_state=True)
+    state = reproduce(return_state=True)
+    if len(outcomes) < len(plan.stages):
+        state.result()  # raises what broke the flow itself
     return {name: outcomes[name] for name in plan.stages}
 
 

@@ -113,21 +113,26 @@ def _stream(processes, command, root, file, line, show, environment) -> tuple[in
     tail: deque[str] = deque(maxlen=TAIL)
     errors: list[str] = []
     rest = b""
-    while chunk := os.read(child.stdout.fileno(), 65536):
-        file.write(chunk)
-        file.flush()
-        *whole, rest = (rest + chunk).split(b"\n")
-        for text in whole:
-            last = text.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]
-            if last.strip():
-                tail.append(last)
-                if last.startswith("error: ") or _BUSY.match(last):
-                    errors.append(last)
-                line(last)
-                show(last)
-        drawn = [part for part in rest.split(b"\r") if part.strip()]
-        if drawn:
-            show(drawn[-1].decode("utf-8", "replace"))
+    try:
+        while chunk := os.read(child.stdout.fileno(), 65536):
+            file.write(chunk)
+            file.flush()
+            *whole, rest = (rest + chunk).split(b"\n")
+            for text in whole:
+                last = text.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]
+                if last.strip():
+                    tail.append(last)
+                    if last.startswith("error: ") or _BUSY.match(last):
+                        errors.append(last)
+                    line(last)
+                    show(last)
+            drawn = [part for part in rest.split(b"\r") if part.strip()]
+            if drawn:
+                show(drawn[-1].decode("utf-8", "replace"))
+    except OSError:  # the log cannot be written: nobody would hear of the stage again
+        warden.end_groups([child.pid])
+        processes.ended(child)
+        raise
     if rest.strip():
         tail.append(rest.decode("utf-8", "replace").rpartition("\r")[2])
         line(tail[-1])

@@ -13,10 +13,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pipelines import provenance, summary
+from pipelines.disk import full_is_one_error
 from pipelines.graph import Graph, Plan, lock_order, plan, settle_lock, show
 from pipelines.processes import Outcome, Processes
 from pipelines.schedule import GOOD, Slots, devices, memory
 from pipelines.workspace import locked
+from stages import params
 from stages.command import FAILED, INTERRUPTED, command, fail
 from stages.files import read_json, write_json
 from stages.settings import InputError
@@ -75,7 +77,8 @@ def main() -> None:
 def quietly_piped() -> None:
     """`main`, for which a reader that has seen enough (`| head`) is no error."""
     try:
-        main()
+        with full_is_one_error():
+            main()
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -95,8 +98,6 @@ def reproduce(root: Path, options: argparse.Namespace, lock: int) -> int:
     settle_lock(root, before, wanted.scope)
     seconds = {**seconds, **{name: round(o.seconds, 2) for name, o in outcomes.items() if o.state == "done"}}
     write_json(root / DURATIONS, dict(sorted(seconds.items())))
-    if any(outcome.state == "failed" for outcome in outcomes.values()):
-        render_what_there_is(root)
     finish(root, wanted, seconds, outcomes)
     if any(outcome.state == "interrupted" for outcome in outcomes.values()):
         fail("interrupted; run again to go on where it stopped", INTERRUPTED)
@@ -106,6 +107,8 @@ def reproduce(root: Path, options: argparse.Namespace, lock: int) -> int:
 def planned(root: Path, targets: Iterable[str], force: bool) -> Plan:
     """Bring the states of the sources up to date and ask DVC. An unknown target is told before either."""
     targets = list(targets)
+    if (root / "stages" / "params.py").is_file():  # before DVC meets the mistakes, and in the project's own words
+        params.load(Path(os.path.relpath(root / "params.yaml")))
     states = None if targets else module(root, "stages.ingest.states")
     graph = Graph(root)
     graph.resolve(targets)
@@ -137,9 +140,12 @@ def run(root: Path, wanted: Plan, slots: Slots, options: argparse.Namespace, loc
     from pipelines import flow
     from pipelines.view import View
 
-    print(f"{len(wanted.stages)} of {len(wanted.scope)} stages to run, {slots.cpu} at a time", flush=True)
-    with Processes(lock) as processes, flow.api(options.api) if options.api else flow.server(root / flow.HOME, processes):
+    def checked() -> None:
         wait_for(check_settings)
+        print(f"{len(wanted.stages)} of {len(wanted.scope)} stages to run, {slots.cpu} at a time", flush=True)
+
+    with Processes(lock) as processes, (flow.api(options.api, checked) if options.api
+                                        else flow.server(root / flow.HOME, processes, checked)):
         with View(len(wanted.stages)) as view:
             return flow.execute(wanted, root, slots, processes, view, options.retries, seconds)
 
@@ -147,21 +153,34 @@ def run(root: Path, wanted: Plan, slots: Slots, options: argparse.Namespace, loc
 def finish(root: Path, wanted: Plan, seconds: Mapping[str, float], outcomes: Mapping[str, Outcome]) -> None:
     """The table of results, the way to the report, and provenance beside it."""
     try:
-        text = summary.table(summary.rows(root, summary.runs_of(wanted.scope)))
+        text = summary.table(summary.rows(root, summary.runs_of(wanted.scope), outcomes))
         if text:
             print(f"\n{text}\n")
     except InputError as error:  # a broken file of one run must not hide how the flow ended
         print(f"error: {error}", file=sys.stderr)
     page = provenance.render(root, seconds, outcomes)
-    if (root / REPORT).is_file():
+    if report_is_current(root, wanted, outcomes):
         print(f"report: {root / REPORT}")
     print(f"provenance: {page}", flush=True)
 
 
-def render_what_there_is(root: Path) -> None:
-    """After a failure the report stage could not run: write the report all the same, it names the runs that are missing."""
-    if (root / "stages" / "report" / "__main__.py").is_file():
-        subprocess.run([sys.executable, "-m", "stages.report"], cwd=root, stdin=subprocess.DEVNULL, check=False)
+def report_is_current(root: Path, wanted: Plan, outcomes: Mapping[str, Outcome]) -> bool:
+    """Whether the report holds what this flow left. It is rendered here where its stage was not asked for, or could not run."""
+    states = {outcome.state for outcome in outcomes.values()}
+    if "report" in wanted.scope and ("report" not in outcomes or outcomes["report"].state in GOOD):
+        return (root / REPORT).is_file()
+    if "interrupted" in states or not ("failed" in states or any(name.startswith(("evaluate@", "claims@")) for name in wanted.scope)):
+        return False
+    return render_what_there_is(root, summary.unmeasured(outcomes))
+
+
+def render_what_there_is(root: Path, without: Iterable[str]) -> bool:
+    """Write the report without its stage, the runs `without` shown as missing: what lies there of them is old. False where it cannot be."""
+    if not (root / "stages" / "report" / "__main__.py").is_file():
+        return False
+    left_out = [argument for run in without for argument in ("--without", run)]
+    rendered = subprocess.run([sys.executable, "-m", "stages.report", *left_out], cwd=root, stdin=subprocess.DEVNULL, check=False)
+    return rendered.returncode == 0
 
 
 def tell_failures(outcomes: Mapping[str, Outcome]) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.processes import Outcome
+from pipelines.schedule import GOOD
 from stages.files import read_json
 from stages.settings import InputError
 
@@ -24,10 +26,24 @@ class Row:
     seconds: str
 
 
-def rows(root: Path, runs: Iterable[str]) -> list[Row]:
-    """One row a run that has metrics, in the order given."""
-    better, data = directions(root), datasets(root)
-    return [row(root, run, data.get(run, MISSING), better) for run in runs if metrics_of(root, run).is_file()]
+def rows(root: Path, runs: Iterable[str], outcomes: Mapping[str, Outcome] | None = None) -> list[Row]:
+    """One row a run that has metrics or was to get them in the flow that ended with `outcomes`, in the order given."""
+    better, data, old = directions(root), datasets(root), unmeasured(outcomes or {})
+    return [Row(run, data.get(run, MISSING), MISSING, old[run], MISSING, MISSING) if run in old
+            else row(root, run, data.get(run, MISSING), better)
+            for run in runs if run in old or metrics_of(root, run).is_file()]
+
+
+def unmeasured(outcomes: Mapping[str, Outcome]) -> dict[str, str]:
+    """{run: failed | not run} of the runs whose metrics, where there are any, are older than the flow wanted them."""
+    found = {}
+    for run in runs_of(outcomes):
+        train, evaluate = (outcomes[name].state if (name := f"{group}@{run}") in outcomes else None for group in ("train", "evaluate"))
+        if "failed" in (train, evaluate):
+            found[run] = "failed"
+        elif (train != "unchanged") if evaluate is None else (evaluate not in GOOD):  # trained anew and not evaluated: old as well
+            found[run] = "not run"
+    return found
 
 
 def metrics_of(root: Path, run: str) -> Path:
@@ -102,10 +118,10 @@ def table(lines: list[Row]) -> str:
     return "\n".join([text[0], "  ".join("-" * width for width in widths), *text[1:]])
 
 
-def metric_rows(root: Path) -> list[dict]:
-    """Every metric of every run as rows for a table artifact: run, metric, mean, sd, n and the best baseline."""
+def metric_rows(root: Path, without: Iterable[str] = ()) -> list[dict]:
+    """Every metric of every run but those `without`, as rows for a table artifact: run, metric, mean, sd, n and the best baseline."""
     better, found = directions(root), []
-    for path in sorted((root / "reports" / "metrics").glob("*.json")):
+    for path in sorted(p for p in (root / "reports" / "metrics").glob("*.json") if p.stem not in without):
         metrics = read_json(path)
         for metric, value in metrics.items():
             if isinstance(value, dict) and "mean" in value:

@@ -28,8 +28,12 @@ def main() -> None:
     parser.add_argument(
         "--names", type=Path, default=Path("stages/evaluate/names.json"), help="titles, directions and meanings of the metrics"
     )
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="RUN",
+        help="show this run as not run: what lies there of it is of other settings (may be given again)",
+    )
     given = parser.parse_args()
-    write(given.reports, render(read_inputs(given.reports, params.load(given.params), given.names)))
+    write(given.reports, render(read_inputs(given.reports, params.load(given.params), given.names, given.without)))
 
 
 def write(reports: Path, pages: dict[str, str]) -> None:

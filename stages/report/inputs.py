@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -151,13 +152,19 @@ class Inputs:
     claims: list[Claim]
 
 
-def read_inputs(reports: Path, settings: params.Params, names: Path) -> Inputs:
-    """Everything the pages show. Raises InputError for a missing folder and for any file that cannot be understood."""
+def read_inputs(reports: Path, settings: params.Params, names: Path, without: Sequence[str] = ()) -> Inputs:
+    """Everything the pages show; of the runs in `without` nothing is read. Raises InputError for a missing folder, for any file that
+    cannot be understood and for an unknown run in `without`."""
     if not reports.is_dir():
         raise InputError(f"{reports}: no such folder; --reports is the folder that holds metrics/, curves/, samples/ and validation/")
     datasets = {name: Dataset(name, entry, read_validation(reports / "validation" / name)) for name, entry in settings.datasets.items()}
+    for name in without:
+        choose(name, settings.runs, "--without", "run")
     runs = {}
     for name, entry in settings.runs.items():
+        if name in without:
+            runs[name] = Run(name, entry, datasets[entry.dataset], None, None, [], [])
+            continue
         pictures, tables = read_details(reports / "samples" / name)
         runs[name] = Run(
             name,

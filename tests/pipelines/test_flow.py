@@ -135,12 +135,74 @@ def test_wait_waits(done, held):
                                        "nothing to do: 9 stages are up to date"]
 
 
+def own(folder, module, code):
+    """Give the project a module of its own before the real one; the rest of the packages stays the real one."""
+    path = folder / "stages" / module
+    for package in [p for p in path.parents if p.is_relative_to(folder / "stages")]:
+        package.mkdir(exist_ok=True, parents=True)
+        (package / "__init__.py").write_text("from pkgutil import extend_path\n__path__ = extend_path(__path__, __name__)\n")
+    path.write_text(code)
+
+
 def states(folder, code):
-    """Give the project a `stages.ingest.states` of its own before the real one; the rest of the packages stays the real one."""
-    for package in ("stages", "stages/ingest"):
-        (folder / package).mkdir(exist_ok=True)
-        (folder / package / "__init__.py").write_text("from pkgutil import extend_path\n__path__ = extend_path(__path__, __name__)\n")
-    (folder / "stages/ingest/states.py").write_text(code)
+    own(folder, "ingest/states.py", code)
+
+
+RENDER = "import pathlib, sys; pathlib.Path('rendered').write_text(' '.join(sys.argv[1:]))"
+
+
+def results(output):
+    """{run: its row} of the table at the end of a flow."""
+    return {line.split()[0]: line.split()[1:] for line in output.splitlines() if line.startswith(("emb ", "vae ", "gan "))}
+
+
+def test_after_a_failure_no_old_number_is_shown(done, api):
+    own(done, "report/__main__.py", RENDER)
+    for key, value in (("d: 3", "d: 33"), ("d: 4", "d: 44")):
+        (done / "params.yaml").write_text((done / "params.yaml").read_text().replace(key, value))
+    steer(done, "fail", "train-vae")
+    steer(done, "fail", "evaluate-gan")
+    flow = repro(done, "--api", api)
+    assert flow.returncode == 1
+    rows = results(flow.stdout)
+    assert rows["vae"] == rows["gan"] == ["digits", "-", "failed", "-", "-"] and rows["emb"][1] == "auc"
+    assert (done / "rendered").read_text() == "--without vae --without gan"
+    assert f"report: {done}/reports/index.html" in flow.stdout
+    own(done, "report/__main__.py", "raise SystemExit(1)")
+    assert "report:" not in repro(done, "--api", api).stdout
+
+
+def test_targets_are_in_the_report_whose_path_is_printed(done, api):
+    own(done, "report/__main__.py", RENDER)
+    (done / "params.yaml").write_text((done / "params.yaml").read_text().replace("k: 1", "k: 2"))
+    trained = repro(done, "train@gan")
+    assert trained.returncode == 0 and "report:" not in trained.stdout and not (done / "rendered").exists()
+    measured = repro(done, "--api", api, "evaluate@gan")
+    assert measured.returncode == 0, measured.stderr
+    assert f"report: {done}/reports/index.html" in measured.stdout and (done / "rendered").read_text() == ""
+
+
+def test_settings_are_read_before_dvc_reads_them_and_checked_before_the_plan_is_told(done, api):
+    own(done, "params.py", "from stages.settings import InputError\ndef load(path):\n"
+                           "    if 'runz' in path.read_text(): raise InputError(f\"{path}: unknown setting 'runz'\")\n")
+    own(done, "check.py", "import sys, time; time.sleep(0.3); sys.exit('error: params.yaml.runs.vae.model: d is too much')")
+    before = (done / "params.yaml").read_text()
+    (done / "params.yaml").write_text(before.replace("runs:", "runz:"))
+    wrong = repro(done)
+    assert (wrong.returncode, wrong.stderr, wrong.stdout) == (2, "error: params.yaml: unknown setting 'runz'\n", "")
+    (done / "params.yaml").write_text(before)
+    assert "nothing to do" in repro(done).stdout
+    wrong = repro(done, "--api", api, "--force")
+    assert (wrong.returncode, wrong.stderr, wrong.stdout) == (1, "error: params.yaml.runs.vae.model: d is too much\n", "")
+
+
+def test_a_full_disk_is_one_line(done):
+    """No file may grow beyond 40 KB: the database of Prefect's server does."""
+    (done / "params.yaml").write_text((done / "params.yaml").read_text().replace("k: 1", "k: 2"))
+    script = "ulimit -f 40; exec \"$0\" -m pipelines.repro"
+    flow = sh(done, "bash", "-c", script, sys.executable)
+    assert flow.returncode == 1, flow.stdout + flow.stderr
+    assert flow.stderr.startswith("error: disk full while writing ") and len(flow.stderr.splitlines()) == 1, flow.stderr
 
 
 @pytest.mark.parametrize(("arguments", "line"), [

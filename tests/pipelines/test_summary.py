@@ -44,6 +44,26 @@ def test_rows_have_the_best_baseline_in_the_metrics_direction(results):
     assert summary.rows(results, ["gan"])[0].baseline == "gaussian 110.3"
 
 
+def test_rows_of_runs_that_failed_or_were_not_run_have_no_old_numbers(results):
+    ended = {"train@gan": Outcome("failed"), "evaluate@gan": Outcome("not run"), "train@late": Outcome("unchanged"),
+             "evaluate@late": Outcome("not run"), "evaluate@emb": Outcome("done")}
+    assert [(row.run, row.metric, row.value, row.baseline) for row in summary.rows(results, ["gan", "emb", "late"], ended)] == [
+        ("gan", "-", "failed", "-"), ("emb", "ndcg_10", "0.1634", "popularity 0.07"), ("late", "-", "not run", "-")]
+    assert summary.metric_rows(results, summary.unmeasured(ended))[0]["run"] == "emb"
+
+
+@pytest.mark.parametrize(("ended", "value"), [
+    ({"train@gan": "done", "evaluate@gan": "restored"}, None),
+    ({"train@gan": "done", "evaluate@gan": "failed"}, "failed"),
+    ({"train@gan": "done", "evaluate@gan": "interrupted"}, "not run"),
+    ({"train@gan": "done"}, "not run"),  # trained anew, and nobody asked for the evaluation
+    ({"train@gan": "unchanged"}, None),
+    ({"report": "failed", "prepare@digits": "failed"}, None),
+])
+def test_whose_metrics_are_old(ended, value):
+    assert summary.unmeasured({name: Outcome(state) for name, state in ended.items()}) == ({"gan": value} if value else {})
+
+
 def test_a_headline_without_a_value_is_one_line(results):
     path = metrics(results, "gan", headline="fdi", fid=of(1.0))
     with pytest.raises(InputError, match=f"{path}: headline 'fdi' is not a metric of it; delete the file and rerun evaluate@gan"):

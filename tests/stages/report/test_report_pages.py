@@ -167,10 +167,27 @@ def test_same_inputs_give_the_same_bytes(make, monkeypatch, tmp_path):
     }
 
 
+def test_a_run_left_out_is_shown_as_missing_with_nothing_of_what_lies_there(make, monkeypatch, capsys):
+    folder = make()
+    (folder / "reports/samples/vae/details.json").write_text("broken: nobody reads it")
+    arguments = ["report", "--reports", str(folder / "reports"), "--params", str(folder / "params.yaml"), "--without"]
+    monkeypatch.setattr(sys, "argv", [*arguments, "vae", "--without", "gan"])
+    command(report.main)
+    index, run = (Page(folder / "reports" / name) for name in ("index.html", "pages/run-vae.html"))
+    assert "2 without metrics" in index.text and "43.8" not in index.text and "ahead of Gaussian" not in index.text
+    assert "Not run yet, or failed" in run.text and "43.8" not in run.text and not run.all("img") and not run.all("svg")
+    assert "0.975" in index.text  # the classifier on the same data stands
+    monkeypatch.setattr(sys, "argv", [*arguments, "vea"])
+    with pytest.raises(SystemExit):
+        command(report.main)
+    assert "--without: unknown run 'vea'" in capsys.readouterr().err
+
+
 def test_a_run_without_metrics_is_named_and_the_rest_stands(make, monkeypatch):
     pages = render(make(without=("transe",)), monkeypatch)
     assert "transe" in pages["index.html"].text and "1 without metrics" in pages["index.html"].text
-    assert "no metrics/transe.json" in pages["pages/run-transe.html"].text and "model.dimension" in pages["pages/run-transe.html"].text
+    assert "no result for these settings" in pages["pages/run-transe.html"].text
+    assert "model.dimension" in pages["pages/run-transe.html"].text
     assert "No metrics (not run yet, or failed): transe" in pages["pages/domain-graphs.html"].text
 
 
