@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from stages.command import disk_is_full
 from stages.ingest.public_files import File, Public
 from stages.ingest.text_files import BLOCK, OPENERS, is_html, truncated
 from stages.settings import InputError
@@ -88,6 +89,8 @@ def download(url: str, target: Path) -> None:
             reason = error
             break
         except (OSError, http.client.HTTPException) as error:
+            if disk_is_full(error):
+                raise
             reason = getattr(error, "reason", error)
     raise InputError(f"{url}: not downloaded ({reason}); run again to go on where it stopped, or set BAZNAMA_MIRROR to a folder with it")
 

@@ -82,12 +82,13 @@ def write(raw: Raw, folder: Path, origin: dict) -> dict:
 
 
 def _conform(table, schema, raw):
-    """`table` with the schema's columns in their order and types, then metadata fields (text) and factors (float64)."""
+    """`table` with the schema's columns in their order and types, then metadata fields (text), texts that could not be read and factors."""
     present = table.collect_schema().names()
     columns = [
         (pl.col(name).cast(kind) if name in present else pl.lit(None, dtype=kind)).alias(name) for name, kind in schema.items()
     ]
     columns += [pl.col(name).cast(TEXT) for name in raw.fields if name in present and name not in schema]
+    columns += [pl.col(f"{name}_text") for name in schema if f"{name}_text" in present and f"{name}_text" not in raw.fields]
     columns += [pl.col(name).cast(pl.Float64) for name in present if name.startswith("factor_")]
     return table.select(columns)
 

@@ -26,7 +26,7 @@ def from_path(options: ReceiptOptions, path: Path, scratch: Path) -> Raw:
     """Receipts of a CSV, Parquet or JSON lines file or folder. Wanted: receipt_id, and item or item_id (each stands in for the other).
 
     Missing positions are the order of the lines, missing quantities 1. A quantity or timestamp that cannot be read is null; how many
-    there are is in source.json as `unreadable`, and it is an error when it is all of them.
+    there are is in source.json as `unreadable`, what stood there in the column `<name>_text`; it is an error when it is all of them.
     """
     frame = scan(path, options, scratch)
     chosen = pick(frame, options.columns, COLUMNS, ("receipt_id",), path)
@@ -50,9 +50,10 @@ def receipts(frame: pl.LazyFrame, chosen: dict[str, str], fields: dict[str, str]
     if "timestamp" in chosen:
         parsed["timestamp"] = _moment(frame, chosen["timestamp"], timestamp_format)
     unreadable, position = _first_pass(frame, chosen, parsed, path)
+    kept = {f"{name}_text": pl.when(_unreadable(chosen, parsed, name)).then(pl.col(chosen[name]).cast(pl.String)) for name in unreadable}
     text = {name: pl.col(chosen[name]).cast(pl.String) for name in ("receipt_id", "item_id", "item")}
     text |= {name: pl.col(column).cast(pl.String) for name, column in fields.items()}
-    table = frame.select(**text, **parsed, **({"position": pl.col(chosen["position"])} if position is None else {}))
+    table = frame.select(**kept | text, **parsed, **({"position": pl.col(chosen["position"])} if position is None else {}))
     if position is not None:
         table = pl.concat([table, pl.LazyFrame({"position": position})], how="horizontal")
     tables = {"receipts": table}
@@ -84,7 +85,7 @@ def _first_pass(frame, chosen, parsed, path):
     A receipt's lines need not be together: equal hashes of receipt_id are counted. Were two ids ever to share a 64-bit hash, their
     positions would have gaps and still be in order.
     """
-    bad = {name: (pl.col(chosen[name]).is_not_null() & parsed[name].is_null()) for name in ("quantity", "timestamp") if name in chosen}
+    bad = {name: _unreadable(chosen, parsed, name) for name in ("quantity", "timestamp") if name in chosen}
     hashed = {} if "position" in chosen else {"hash": pl.col(chosen["receipt_id"]).hash()}
     if not bad and not hashed:
         return {}, None
@@ -96,6 +97,10 @@ def _first_pass(frame, chosen, parsed, path):
             mend = "set options.timestamp_format, for example '%d/%m/%Y %H:%M'" if name == "timestamp" else "map another column"
             raise InputError(f"{path}: no {name} in column {chosen[name]!r} could be read, the first is {example!r}; {mend}")
     return unreadable, positions(seen["hash"].to_numpy()) if hashed else None
+
+
+def _unreadable(chosen, parsed, name):
+    return pl.col(chosen[name]).is_not_null() & parsed[name].is_null()
 
 
 def positions(keys: np.ndarray) -> np.ndarray:

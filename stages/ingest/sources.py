@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from stages.command import disk_is_full
 from stages.files import new_folder, remove
 from stages.ingest.builtin import BUILTIN
 from stages.ingest.raw import write
@@ -35,6 +36,8 @@ def ingest(dataset: str, entry, out: Path) -> dict:
         try:
             return write(raw, out, origin)
         except pl.exceptions.PolarsError as error:  # of a table that is read while it is written
+            if disk_is_full(error):
+                raise
             raise explain(error) from None
     finally:
         remove(scratch)
@@ -55,6 +58,8 @@ def _path(entry, where, scratch):
     try:
         return function(options, path, scratch), lambda error: explained(path, options, error)
     except pl.exceptions.PolarsError as error:
+        if disk_is_full(error):
+            raise
         raise explained(path, options, error) from None
 
 
@@ -70,6 +75,8 @@ def _public(entry, where, scratch):
     try:
         raw = function(options, files, scratch)
     except (ValueError, IndexError, pl.exceptions.PolarsError) as error:  # a line that is not as the format has it
+        if disk_is_full(error):
+            raise
         raise InputError(f"{entry.name}: its files are not in the expected format ({first_line(error)}); fetch them again") from None
     raw.licence, raw.address, raw.sha256 = known.licence, known.address, files.sha256
     return raw, lambda error: InputError(f"{entry.name}: not readable ({first_line(error)}); fetch its files again")

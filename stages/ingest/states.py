@@ -68,17 +68,23 @@ def state(entry: dict, memo: dict) -> dict:
     if source == "path" and isinstance(name, str):
         options = entry.get("options") if isinstance(entry.get("options"), dict) else {}
         others = [options[key] for key in OTHER_FILES if isinstance(options.get(key), str)]
-        return {"files": {key: value for path in (name, *others) for key, value in _files(Path(path), memo)}}
+        return {"files": {Path(path).as_posix(): _held(Path(path), memo) for path in (name, *others)}}
     return {}
 
 
-def _files(path, memo):
-    """(name, {size, sha256}) of `path` or of every file under it; a missing one says so and leaves the error to ingest."""
+def _held(path, memo):
+    """{size, sha256} of a file; of a folder {count, size, sha256}, the hash of its sorted names with the hash of each.
+
+    A missing one says so and leaves the error to ingest.
+    """
     if not path.exists():
-        yield path.as_posix(), {"missing": True}
-    inside = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path] if path.exists() else []
-    for file in inside:
-        yield file.as_posix(), {"size": file.stat().st_size, "sha256": _sha256(file, memo)}
+        return {"missing": True}
+    if not path.is_dir():
+        return {"size": path.stat().st_size, "sha256": _sha256(path, memo)}
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    listing = "".join(f"{_sha256(p, memo)}  {p.relative_to(path).as_posix()}\n" for p in files)
+    return {"count": len(files), "size": sum(p.stat().st_size for p in files),
+            "sha256": hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()}
 
 
 def _sha256(file, memo):

@@ -159,6 +159,9 @@ def explained(path: Path, options, error: Exception) -> InputError:
                     _record(line, file, number)
         elif kind == "csv" and file.suffix not in (".gz", ".bz2", ".xz"):
             separator = options.separator or ("," if file.suffix == ".csv" else "\t")
+            if line := _unclosed(file, options, separator):
+                return InputError(f"{file}: a quote opened near line {line} never closes; mend it, or set options.quote to '' where quotes "
+                                  "mean nothing")
             with open(file, encoding=options.encoding, errors="replace", newline="") as lines:
                 rows = csv.reader(lines, delimiter=separator)
                 width = len(next(rows, []))
@@ -167,3 +170,15 @@ def explained(path: Path, options, error: Exception) -> InputError:
                         return InputError(f"{file}: line {rows.line_num} has {len(row)} fields, the first line {width}; "
                                           "quote what holds the separator, or set options.separator or options.quote")
     return InputError(f"{path}: not readable ({first_line(error)})")
+
+
+def _unclosed(file, options, separator):
+    """The line of the last quote that opens a field and has no partner; None where all close or nothing is quoted."""
+    quote = options.quote if options.quote is not None else ("" if separator == "\t" else '"')
+    opened = None
+    if quote:
+        with open(file, encoding=options.encoding, errors="replace") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.count(quote) % 2:
+                    opened = number if opened is None else None
+    return opened

@@ -152,8 +152,9 @@ def write_clean(outcome: Outcome, folder: Path) -> None:
 
 
 def _write_rows(array: np.ndarray, rows: np.ndarray, path: Path) -> None:
-    out = np.lib.format.open_memmap(path, mode="w+", dtype=array.dtype, shape=(len(rows), *array.shape[1:]))
     step = chunk_rows(array)
-    for start in range(0, len(rows), step):
-        out[start:start + step] = array[rows[start:start + step]]
-    out.flush()
+    header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": (len(rows), *array.shape[1:])}
+    with open(path, "wb") as out:  # not a memory map: a full disk ends that process without a word
+        np.lib.format.write_array_header_1_0(out, header)
+        for start in range(0, len(rows), step):
+            out.write(np.ascontiguousarray(array[rows[start:start + step]]).data)

@@ -1,6 +1,7 @@
 """What is wrong with a file is one line that names it, says what was found and how to mend it; nothing is left half-ingested."""
 
 import gzip
+import hashlib
 import io
 import json
 import subprocess
@@ -174,6 +175,31 @@ def test_the_command_ends_with_one_line_and_code_2(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("error: datasets.it.name: no such file") and done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def ingest_in_little_room(tmp_path, frame, kilobytes):
+    """The command on `frame` where no file may grow above `kilobytes`, over an earlier output."""
+    frame.write_parquet(tmp_path / "r.parquet")
+    params = tmp_path / "params.yaml"
+    params.write_text("split: {salt: a}\nvalidate: {}\ntrain: {}\nruns: {}\ndatasets:\n  it: {domain: receipts, source: path, "
+                      f"name: {tmp_path / 'r.parquet'}, options: {{}}, validate: {{}}, prepare: {{}}}}\n")
+    (tmp_path / "raw" / "it").mkdir(parents=True)
+    (tmp_path / "raw" / "it" / "old").touch()
+    command = f'ulimit -f {kilobytes}; exec "{sys.executable}" -m stages.ingest it --params "{params}" --out "{tmp_path / "raw" / "it"}"'
+    return subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_former_output(tmp_path):
+    texts = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(20_000)]  # such as no codec makes small
+    done = ingest_in_little_room(tmp_path, pl.DataFrame({"receipt_id": texts, "item": texts[::-1]}), 100)
+    assert done.returncode == 1 and done.stderr.startswith("error: disk full while writing ") and done.stderr.count("\n") == 1
+    assert [p.relative_to(tmp_path / "raw").as_posix() for p in sorted((tmp_path / "raw").rglob("*"))] == ["it", "it/old"]
+
+
+def test_a_quote_that_never_closes_is_named_with_its_line(refusal, tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text('receipt_id,item\n1,"tea\npot"\n2,cup\n3,"bowl\n' + "".join(f"{i},item {i}\n" for i in range(4, 500)))
+    assert line_says(refusal("receipts", "path", path), path, "a quote opened near line 5 never closes; mend it, or set options.quote")
 
 
 def line_says(line, path, words):

@@ -62,3 +62,20 @@ def test_tables_name_every_source_with_licence_and_address():
     for name, known in PUBLIC.items():
         row = next(line for line in TEXT.splitlines() if line.startswith(f"| `{name}` | {known.domain} |"))
         assert known.licence in row and f"<{known.address}>" in row
+
+
+def test_every_threshold_and_prepare_setting_stands_in_its_table_with_its_default():
+    from dataclasses import fields
+    from importlib import import_module
+
+    from stages.prepare.__main__ import SETTINGS
+
+    rows = {tuple(cells[1:3]): cells[1:-1] for line in TEXT.splitlines() if len(cells := [c.strip() for c in line.split("|")]) > 5}
+    validate = yaml.safe_load((Path(__file__).resolve().parents[3] / "params.yaml").read_text(encoding="utf-8"))["validate"]
+    thresholds = {row[0]: row for row in rows.values() if len(row) == 6}
+    for i, (domain, given) in enumerate(validate.items(), 1):
+        for f in fields(import_module(f"stages.validate.{domain}").SUITE.thresholds):
+            assert float(thresholds[f"`{f.name}`"][i]) == given.get(f.name, f.default), f"{domain}: {f.name}"
+    for kind, settings in SETTINGS.items():
+        of_kind = {row[1]: row[2] for row in rows.values() if len(row) == 4 and kind in row[0].split(", ")}
+        assert set(of_kind) == {f"`{f.name}`" for f in fields(settings)}, kind

@@ -36,7 +36,9 @@ def test_columns_are_mapped_ids_stay_text_and_positions_count_within_a_receipt(t
 
 def test_a_value_that_cannot_be_read_is_null_and_counted(take, shop):
     described, out = take("receipts", "path", shop, columns=COLUMNS)
-    assert pl.read_parquet(out / "receipts.parquet")["quantity"].to_list() == [2.0, 1.0, 3.0, None]
+    table = pl.read_parquet(out / "receipts.parquet")
+    assert table["quantity"].to_list() == [2.0, 1.0, 3.0, None]
+    assert table["quantity_text"].to_list() == [None, None, None, "x"] and "timestamp_text" not in table.columns
     assert described["unreadable"] == {"quantity": 1}
 
 

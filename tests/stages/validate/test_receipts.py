@@ -38,6 +38,13 @@ def test_clean_receipts_pass_and_come_out_as_they_went_in(held):
     assert done.clean("receipts").equals(lines()) and done.clean("items").equals(described())
 
 
+def test_what_could_not_be_read_stands_in_the_record(held):
+    table = put(lines(), "quantity", 7, None).with_columns(quantity_text=pl.when(pl.int_range(pl.len()) == 7).then(pl.lit("many")))
+    done = held("receipts", "receipts", {"receipts": table}, **SMALL)
+    assert done.set_aside("quantity_present") == [7] and json.loads(done.quarantine["record"][0])["quantity_text"] == "many"
+    assert not done.failed, "the column of texts may be null everywhere else"
+
+
 CELLS = [
     ("receipt_id_present", "receipt_id", None),
     ("position_present", "position", None),
