@@ -52,8 +52,8 @@ def main() -> None:
         print(aside, flush=True)
     if outcome.failures:
         remove(args.clean)  # of an earlier run: later stages must not take it for this data
-        places = {f.name: f"{args.params}.datasets.{args.dataset}.validate" if f.name in entry.validate
-                  else f"{args.params}.validate.{entry.domain}" for f in fields(thresholds)}
+        places = {f.name: (f"datasets.{args.dataset}.validate" if f.name in entry.validate else f"validate.{entry.domain}", args.params)
+                  for f in fields(thresholds)}
         fail(failure_line(args.dataset, outcome, page, places), FAILED)
     write_clean(outcome, args.clean)
 

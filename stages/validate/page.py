@@ -27,10 +27,10 @@ def write_report(name: str, domain: str, outcome: Outcome, quarantine: Path, fol
         (new / "index.html").write_text(_page(name, domain, outcome, quarantine), encoding="utf-8")
 
 
-def failure_line(name: str, outcome: Outcome, page: Path, places: dict[str, str]) -> str:
+def failure_line(name: str, outcome: Outcome, page: Path, places: dict[str, tuple[str, Path]]) -> str:
     """The one line about the first failure: dataset, expectation, column, count, five offending rows, the setting that decides, the page.
 
-    `places`: for each threshold where params.yaml has it.
+    `places`: for each threshold the block of the file of settings that holds it, and that file.
     """
     first, *others = outcome.failures
     check = first.check
@@ -40,7 +40,8 @@ def failure_line(name: str, outcome: Outcome, page: Path, places: dict[str, str]
     mend = "mend the data"
     if check.setting:
         change = "lower" if check.setting.startswith("min_") else "raise"
-        mend = f"{change} {places[check.setting]}.{check.setting} ({getattr(outcome.thresholds, check.setting):g}) or mend the data"
+        block, file = places[check.setting]
+        mend = f"{change} {block}.{check.setting} ({getattr(outcome.thresholds, check.setting):g}) in {file} or mend the data"
     return (f"{name}: expectation {check.name} failed on {_where(check)}: {first.unexpected} unexpected, expected {check.allowed}{said}; "
             f"rows: {rows}{also}; {mend}; see {page}")
 

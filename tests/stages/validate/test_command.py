@@ -63,7 +63,7 @@ def test_a_failed_table_stops_with_one_line_and_leaves_the_page_but_no_clean_dat
     code, said, aside = run(tmp_path, raw, frame, own={"max_quarantine_share": 0.1})
     assert code == 1 and said.count("\n") == 1
     for part in ("error: toy: ", "few_rows_quarantined failed on documents.text: 10 unexpected", "10 of 40 rows",
-                 "; raise params.yaml.datasets.toy.validate.max_quarantine_share (0.1) or mend the data; "
+                 "; raise datasets.toy.validate.max_quarantine_share (0.1) in params.yaml or mend the data; "
                  "see reports/validation/toy/index.html\n"):
         assert part in said
     assert [f"d{i}" in said for i in range(6)] == [True] * 5 + [False], "five offending rows"

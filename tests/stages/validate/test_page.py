@@ -78,13 +78,13 @@ def test_the_line_of_a_failure_is_short_and_names_the_setting_that_mends_it(held
     same = documents().with_columns(text=pl.when(trains).then(pl.lit("same words " + "again and " * 50)).otherwise(pl.col("text")),
                                     split=pl.when(trains).then(pl.lit("train")).otherwise(pl.lit("valid")))
     failed = held("corpora", "documents", {"documents": same}, **SMALL)
-    line = failure_line("toy", failed.outcome, "page.html", dict.fromkeys(("min_vocabulary", "max_duplicate_share"), "p.validate.corpora"))
+    line = failure_line("toy", failed.outcome, "page.html", {"min_vocabulary": ("validate.corpora", "p")})
     assert line.startswith("toy: expectation enough_words failed on documents.text: 1 unexpected, expected at least 20 different words (")
-    assert line.endswith("; also: few_copies; lower p.validate.corpora.min_vocabulary (20) or mend the data; see page.html")
+    assert line.endswith("; also: few_copies; lower validate.corpora.min_vocabulary (20) in p or mend the data; see page.html")
     failed = held("corpora", "documents", {"documents": same}, min_rows=10, min_vocabulary=2)
-    line = failure_line("toy", failed.outcome, "page.html", {"max_duplicate_share": "p.validate.corpora"})
+    line = failure_line("toy", failed.outcome, "page.html", {"max_duplicate_share": ("validate.corpora", "p")})
     assert "few_copies failed on documents.text: 29 unexpected" in line and len(line) < 800
-    assert line.endswith("; raise p.validate.corpora.max_duplicate_share (0.2) or mend the data; see page.html")
+    assert line.endswith("; raise validate.corpora.max_duplicate_share (0.2) in p or mend the data; see page.html")
     rows = line.split("; rows: ")[1].split("; ")[0].split(" | ")
     assert len(rows) == 5 and max(map(len, rows)) <= 80 and rows[0].startswith('{"doc_id": "d1", "text": "same words')
 
