@@ -137,6 +137,7 @@ def execute(plan: Plan, root: Path, slots: schedule.Slots, processes: Processes,
 
     finished: queue.Queue[tuple[str, Outcome]] = queue.Queue()
     outcomes: dict[str, Outcome] = {}
+    logging.raiseExceptions = False  # a log that the server cannot take is told once, by what ends the flow
     logging.getLogger("prefect.flow_runs").propagate = logging.getLogger("prefect.task_runs").propagate = False
 
     @task(name="stage", task_run_name="{name}", retries=retries, retry_delay_seconds=1, cache_policy=NO_CACHE, persist_result=False,
