@@ -69,7 +69,7 @@ def unigram_bias(counts: np.ndarray, noise: np.ndarray, negatives: int) -> np.nd
     frequency = np.asarray(counts, np.float64) / np.sum(counts)
     with np.errstate(divide="ignore", invalid="ignore"):
         bias = np.log(frequency) - np.log(negatives * noise * (1.0 - frequency))
-    return np.clip(np.nan_to_num(bias, nan=-20.0), -20.0, 20.0)
+    return np.clip(np.where(frequency > 0, bias, -20.0), -20.0, 20.0)  # any other NaN stays one and is refused with the metrics
 
 
 def by_frequency(losses: np.ndarray, weights: np.ndarray, read: np.ndarray, counts: np.ndarray) -> list[tuple[str, int, float]]:

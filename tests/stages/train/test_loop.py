@@ -288,29 +288,15 @@ runs:
 """)
 
 
+def arguments(tmp_path) -> list[str]:
+    """The stage's command line for run r of the project in tmp_path."""
+    places = {"data": "data", "out": "out", "params": "params.yaml", "checkpoints": "checkpoints", "reports": "reports"}
+    return ["r", *(text for name, place in places.items() for text in (f"--{name}", str(tmp_path / place)))]
+
+
 def start(tmp_path, *more):
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "stages.train",
-            "r",
-            "--data",
-            tmp_path / "data",
-            "--out",
-            tmp_path / "out",
-            "--params",
-            tmp_path / "params.yaml",
-            "--checkpoints",
-            tmp_path / "checkpoints",
-            "--reports",
-            tmp_path / "reports",
-            *more,
-        ],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-m", "stages.train", *arguments(tmp_path), *more]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.fixture
@@ -320,25 +306,7 @@ def run_here(tmp_path, monkeypatch, capsys):
     from stages.train.__main__ import main
 
     def run(*more):
-        monkeypatch.setattr(
-            sys,
-            "argv",
-            [
-                "train",
-                "r",
-                "--data",
-                str(tmp_path / "data"),
-                "--out",
-                str(tmp_path / "out"),
-                "--params",
-                str(tmp_path / "params.yaml"),
-                "--checkpoints",
-                str(tmp_path / "checkpoints"),
-                "--reports",
-                str(tmp_path / "reports"),
-                *map(str, more),
-            ],
-        )
+        monkeypatch.setattr(sys, "argv", ["train", *arguments(tmp_path), *map(str, more)])
         capsys.readouterr()
         try:
             command(main)
@@ -438,26 +406,8 @@ def test_full_disk_is_one_line_and_the_next_start_goes_on(tmp_path, run_here):
     """A real one: a file-size limit stands for a full disk where no small file system can be mounted; the write fails half-way."""
     digits(tmp_path / "data")
     params(tmp_path / "params.yaml", "{family: gan, dataset: d, features: none, model: {hidden: [32]}, train: {steps: 30}}")
-    full = [
-        "bash",
-        "-c",
-        'trap "" XFSZ; ulimit -f 8; exec "$@"',
-        "bash",
-        sys.executable,
-        "-m",
-        "stages.train",
-        "r",
-        "--data",
-        str(tmp_path / "data"),
-        "--out",
-        str(tmp_path / "out"),
-        "--params",
-        str(tmp_path / "params.yaml"),
-        "--checkpoints",
-        str(tmp_path / "checkpoints"),
-        "--reports",
-        str(tmp_path / "reports"),
-    ]
+    limited = ["bash", "-c", 'trap "" XFSZ; ulimit -f 8; exec "$@"', "bash"]
+    full = [*limited, sys.executable, "-m", "stages.train", *arguments(tmp_path)]
     done = subprocess.run(full, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.strip().splitlines()[-1].startswith("error: disk full"), done.stderr
     assert not (tmp_path / "out").exists() and not list((tmp_path / "checkpoints").rglob("*.tmp"))
