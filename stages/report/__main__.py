@@ -10,6 +10,7 @@ from stages.command import command
 from stages.files import new_folder, replacing
 from stages.report.inputs import read_inputs
 from stages.report.pages import ASSETS, TEMPLATES, render
+from stages.report.studies import read_beyond
 
 
 def main() -> None:
@@ -33,7 +34,8 @@ def main() -> None:
         help="show this run as not run: what lies there of it is of other settings (may be given again)",
     )
     given = parser.parse_args()
-    write(given.reports, render(read_inputs(given.reports, params.load(given.params), given.names, given.without)))
+    inputs = read_inputs(given.reports, params.load(given.params), given.names, given.without)
+    write(given.reports, render(inputs, read_beyond(given.reports)))
 
 
 def write(reports: Path, pages: dict[str, str]) -> None:

@@ -187,9 +187,11 @@ def read_names(path: Path) -> dict[str, Name]:
 
 
 def read_metrics(path: Path) -> Metrics | None:
-    if not path.exists():
-        return None
-    given = mapping(read_json(path), path)
+    return parse_metrics(mapping(read_json(path), path), path) if path.exists() else None
+
+
+def parse_metrics(given: dict, path: Path) -> Metrics:
+    """A metrics file's content, checked; `path` is named in errors."""
     values = {key: known(Value, entry, f"{path}: {key}") for key, entry in given.items() if key not in NOT_METRICS}
     headline = given.get("headline")
     choose(headline, values, f"{path}: headline", "metric")

@@ -15,6 +15,7 @@ from stages.report import charts, numbers
 from stages.report.compare import dataset_entry, run_lines
 from stages.report.inputs import Claim, Inputs, Name, Run, Table, Value
 from stages.report.numbers import name_of
+from stages.report.studies import PROFILES, Beyond, Study, answers
 
 TEMPLATES = Path(__file__).parent / "templates"
 ASSETS = ("style.css", "charts.js", "icon.svg")
@@ -28,12 +29,15 @@ DOMAINS = {
 }
 
 
-def render(inputs: Inputs) -> dict[str, str]:
+def render(inputs: Inputs, beyond: Beyond | None = None) -> dict[str, str]:
     """Every page of the report by its address under reports/."""
+    beyond = beyond or Beyond()
     used = [d for d in DOMAINS if any(dataset.settings.domain == d for dataset in inputs.datasets.values())]
     nav = [
         {"address": "index.html", "title": "Overview"},
         *({"address": domain_address(d), "title": DOMAINS[d][0]} for d in used),
+        *([{"address": "pages/questions.html", "title": "Questions"}] if beyond.questions else []),
+        *([{"address": "pages/studies.html", "title": "Studies"}] if any(beyond.studies.values()) else []),
         *([{"address": "pages/claims.html", "title": "Claims"}] if inputs.claims else []),
         {"address": "pages/validation.html", "title": "Validation"},
         {"address": "pages/glossary.html", "title": "Glossary"},
@@ -55,7 +59,13 @@ def render(inputs: Inputs) -> dict[str, str]:
             entries=[dataset_entry(inputs, name) for name, dataset in inputs.datasets.items() if dataset.settings.domain == domain],
         )
     for run in inputs.runs.values():
-        page(run_address(run.name), "run.html", **run_context(inputs, run))
+        page(run_address(run.name), "run.html", **run_context(inputs, run, beyond))
+    if beyond.questions:
+        page("pages/questions.html", "questions.html", questions=[(key, q, answers(q, inputs, beyond.studies))
+                                                                   for key, q in beyond.questions.items()], profiles=PROFILES)
+    if any(beyond.studies.values()):
+        page("pages/studies.html", "studies.html", profiles=[(key, *PROFILES[key], study_groups(inputs, runs, beyond))
+                                                             for key, runs in beyond.studies.items() if runs])
     if inputs.claims:
         page("pages/claims.html", "claims.html", claims=[(claim, claim_chart(claim)) for claim in inputs.claims])
     page("pages/validation.html", "validation.html", datasets=list(inputs.datasets.values()))
@@ -170,11 +180,28 @@ def overview(inputs: Inputs, used: list[str]) -> dict:
     return {"groups": groups, "counts": counts, "strays": inputs.strays}
 
 
-def run_context(inputs: Inputs, run: Run) -> dict:
+def study_groups(inputs: Inputs, runs: dict[str, Study], beyond: Beyond) -> list[tuple[str, list[dict]]]:
+    """(title of the domain, its published runs with outcome and the literature's figures) in the order of the domains."""
+    groups: dict[str, list[dict]] = {title: [] for title, _ in DOMAINS.values()}
+    for study in runs.values():
+        title = DOMAINS.get(study.domain, ("Others", ""))[0]
+        groups.setdefault(title, []).append(published_run(inputs, study, beyond))
+    return [(title, entries) for title, entries in groups.items() if entries]
+
+
+def published_run(inputs: Inputs, study: Study, beyond: Beyond) -> dict:
+    key = study.metrics.headline
+    figures = [(figure, study.metrics.values.get(figure.metric)) for figure in beyond.figures.get(study.name, [])]
+    return {"study": study, "headline": key, "value": study.metrics.values[key], "figures": figures,
+            "outcome": numbers.outcome(study.metrics, key, name_of(inputs.names, key)), "run": inputs.runs.get(study.name)}
+
+
+def run_context(inputs: Inputs, run: Run, beyond: Beyond) -> dict:
     metrics, lines = run.metrics, run_lines(inputs.names, run)
     curves = charts.curve_charts(run.curves) if run.curves else []
     parts = [
         ("result", "Result", True),
+        ("published", "At larger scale", any(run.name in runs for runs in beyond.studies.values())),
         ("metrics", "Metrics", lines),
         ("curves", "Curves", curves),
         ("pictures", "Pictures", run.pictures),
@@ -193,6 +220,8 @@ def run_context(inputs: Inputs, run: Run) -> dict:
         "files": [(label, address) for label, address, there in files if there],
         "feature_run": inputs.runs.get(run.settings.features) if run.settings.features != NO_FEATURES else None,
         "domain_title": DOMAINS[run.dataset.settings.domain][0],
+        "published": [(PROFILES[profile][0], published_run(inputs, runs[run.name], beyond))
+                      for profile, runs in beyond.studies.items() if run.name in runs],
         "others": [other for other in inputs.runs.values() if other.dataset is run.dataset and other is not run],
     }
 

@@ -117,6 +117,18 @@ def build(folder: Path, mark: str = "", without: tuple[str, ...] = ()) -> Path:
             np.random.default_rng(i),
         )
         samples(reports / "samples" / run, mark, np.random.default_rng(i))
+        for profile, seeds_there in (("study", 3), ("paper", 1)):
+            write(
+                reports / profile / f"{run}.json",
+                {
+                    "headline": headline,
+                    **{k: {"mean": 1.01 * v, "sd": 0.04 * v if seeds_there > 1 else None, "n": seeds_there} for k, v in values.items()},
+                    "baselines": {b + mark: {k: {"mean": v} for k, v in found.items()} for b, found in baselines.items()},
+                    "profile": profile, "commit": "c0ffee" + mark, "hours": 0.25 if seeds_there > 1 else None,
+                    "params": {"family": "f" + mark, "dataset": dataset + mark, "model": {"dimension": 8 + i, "note": "m" + mark}},
+                    "dataset": {"domain": DOMAINS[dataset]}, "machine": {"processor": "p" + mark},
+                },
+            )
     words = {key: f"the {key}{mark}" for key in ("statement", "source", "done", "turn", "rule")}
     check = {"what": "growth" + mark, "measured": 1.005, "expected": 1.0, "tolerance": 1e-3, "passes": False}
     lines = [{"label": "radius" + mark, "points": [[0, 1.0], [1, 1.2], [2, None], [3, 1.7]]}]

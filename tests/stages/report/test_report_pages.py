@@ -71,6 +71,8 @@ def test_every_run_dataset_and_metric_has_its_place(make, monkeypatch):
     assert set(pages) == {
         "index.html",
         "pages/claims.html",
+        "pages/questions.html",
+        "pages/studies.html",
         "pages/validation.html",
         "pages/glossary.html",
         *(f"pages/domain-{d}.html" for d in ("receipts", "corpora", "graphs", "images")),
@@ -98,6 +100,7 @@ def test_every_run_dataset_and_metric_has_its_place(make, monkeypatch):
     images = pages["pages/domain-images.html"].text
     assert "floor" in images and "Accuracy" in images and " KL " not in images  # KL stands at one run alone
     assert "ends are nodes" in pages["pages/validation.html"].text and "17" in pages["pages/validation.html"].text
+    assert "44.2 ± 1.8" in run.text and "over 3 seeds" in run.text and "On public data" in pages["pages/studies.html"].text
     assert "reported by vae , gan" in pages["pages/glossary.html"].text
 
 
@@ -107,7 +110,8 @@ def test_text_from_data_is_escaped_everywhere(make, monkeypatch):
         assert [a.get("src", "").rpartition("/")[2] for a in page.all("script")] == ["charts.js"], name
         assert all(a["src"].endswith("grid.png") for a in page.all("img")), name
         assert not [key for _, attrs, _ in page.elements for key in attrs if key.startswith("on")], name
-    for name in ("pages/run-vae.html", "pages/domain-graphs.html", "pages/validation.html", "pages/glossary.html", "index.html"):
+    for name in ("run-vae", "domain-graphs", "studies", "validation", "glossary", "../index"):
+        name = f"pages/{name}.html".replace("pages/../", "")
         assert "<script>alert(1)</script>" in pages[name].text, name  # shown as the text that it is
 
 
@@ -212,7 +216,9 @@ def test_the_page_of_a_removed_run_vanishes(make, monkeypatch):
         "index.html",
         "metrics",
         "pages",
+        "paper",
         "samples",
+        "study",
         "validation",
     ]
 
@@ -227,7 +233,8 @@ def test_an_empty_folder_gives_pages_that_say_so(make, monkeypatch):
     assert "not validated yet" in pages["pages/validation.html"].text
     assert "No metric is named yet" in pages["pages/glossary.html"].text
     (folder / "params.yaml").write_text("split: {salt: x}\nvalidate: {}\ndatasets: {}\ntrain: {}\nruns: {}\n")
-    assert set(pages := render(folder, monkeypatch)) == {"index.html", "pages/validation.html", "pages/glossary.html"}
+    left = {"index.html", "pages/questions.html", "pages/validation.html", "pages/glossary.html"}
+    assert set(pages := render(folder, monkeypatch)) == left
     assert "names no run" in pages["index.html"].text
 
 
