@@ -15,11 +15,11 @@ from numba import njit
 
 if not numba.config.CACHE_DIR:  # numba's own key is one file; these kernels inline each other across files, so the key is all of them
     _folder = Path(__file__).parent
-    _sources = b"".join((_folder / f"{name}.py").read_bytes() for name in ("heldout", "sampling", "skipgram", "triples", "walks"))
+    _sources = b"".join(source for path in sorted(_folder.glob("*.py")) if b"njit" in (source := path.read_bytes()))
     numba.config.CACHE_DIR = str(_folder / "__pycache__" / hashlib.sha256(_sources).hexdigest()[:12])
 
 GOLDEN, MIX1, MIX2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-S27, S30, S31, S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
+S11, S27, S30, S31, S32 = np.uint64(11), np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
 LOW = np.uint64(0xFFFFFFFF)
 
 
@@ -33,14 +33,19 @@ def shuffled(n: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch, 1 << 20]).permutation(n)
 
 
+@njit(nogil=True, cache=True, inline="always")
+def mix(z):
+    """SplitMix64's scrambling of 64 bits."""
+    z = (z ^ (z >> S30)) * MIX1
+    z = (z ^ (z >> S27)) * MIX2
+    return z ^ (z >> S31)
+
+
 @njit(nogil=True, cache=True)
 def bits(state):
     """The next 64 random bits."""
     state[0] += GOLDEN
-    z = state[0]
-    z = (z ^ (z >> S30)) * MIX1
-    z = (z ^ (z >> S27)) * MIX2
-    return z ^ (z >> S31)
+    return mix(state[0])
 
 
 @njit(nogil=True, cache=True)
@@ -49,10 +54,16 @@ def below(state, n):
     return np.int64(((bits(state) >> S32) * np.uint64(n)) >> S32)
 
 
+@njit(nogil=True, cache=True, inline="always")
+def unit(z):
+    """64 random bits -> uniform float64 in [0, 1), of 53 of them."""
+    return np.float64(z >> S11) * (1.0 / 9007199254740992.0)
+
+
 @njit(nogil=True, cache=True)
 def uniform(state):
     """Uniform float64 in [0, 1) with 53 bits."""
-    return np.float64(bits(state) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+    return unit(bits(state))
 
 
 @njit(nogil=True, cache=True)
@@ -64,7 +75,8 @@ def draw(state, table):
 
 
 @njit(nogil=True, cache=True)
-def _vose(scaled, table):
+def vose(scaled, table):
+    """Fill an alias table in which every entry is its own alias with share 0; scaled: weights of mean 1, used up."""
     n = len(scaled)
     small, large = np.empty(n, np.int64), np.empty(n, np.int64)
     n_small = n_large = 0
@@ -94,7 +106,7 @@ def alias_table(weights: np.ndarray) -> np.ndarray:
         raise ValueError("alias_table: expected finite weights of at least 0, one of them positive")
     own = np.arange(len(weights), dtype=np.uint32)
     table = np.stack([np.zeros_like(own), own], 1)  # whoever keeps its whole row is its own alias
-    _vose(weights * (len(weights) / weights.sum()), table)
+    vose(weights * (len(weights) / weights.sum()), table)
     stray = (weights == 0) & (table[:, 1] == own)  # rounding left it over; what has no weight must never be drawn
     table[stray, 1] = weights.argmax()
     return table
