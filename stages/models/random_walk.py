@@ -62,7 +62,7 @@ class Model(KernelModel):
 
     def epoch(self, data, seed, epoch, epochs, threads):
         c, arrays = self.config, views(self)
-        graph = graph_from(data["indptr"], data["indices"], data["weights"])
+        graph = graph_from(data["indptr"], data["indices"], data["weights"], c.q)
         nodes = len(graph.indptr) - 1
         noise, keep = self.noise(data), np.ones(nodes)
         starts = shuffled(nodes * c.walks, seed, epoch) % nodes
@@ -70,7 +70,7 @@ class Model(KernelModel):
         fall = (c.lr_end - c.lr) / (epochs * len(pieces))
         examples = loss = 0
         for i, piece in enumerate(pieces):
-            paths = walk(graph, piece, c.length, c.p, c.q, seed=seed, epoch=epoch, part=2 * i)
+            paths = walk(graph, piece, c.length, c.p, c.q, seed=seed, epoch=epoch, part=2 * i, threads=threads)
             done = epoch * len(pieces) + i
             pairs, mean = train(paths.ravel(), np.arange(len(piece) + 1) * c.length, np.arange(len(piece)),
                                 arrays["node"], arrays["context"], np.empty(0, np.float32), noise, keep,

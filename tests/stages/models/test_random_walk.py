@@ -36,7 +36,7 @@ def enumerated(edges, nodes, weights, previous, node, p, q):
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 @pytest.mark.parametrize("p, q", [(1.0, 1.0), (0.25, 4.0), (4.0, 0.25), (0.1, 0.5), (2.0, 2.0)])
 def test_steps_follow_the_definition_of_node2vec(p, q, weights):
-    graph = graph_from(*rows_of(EDGES, 6, weights, shuffle=1))
+    graph = graph_from(*rows_of(EDGES, 6, weights, shuffle=1), q)
     paths = walk(graph, np.arange(6).repeat(3000), 12, p, q, seed=1, epoch=0)
     pvalues = []
     for previous in range(6):
@@ -54,13 +54,13 @@ def test_steps_follow_the_definition_of_node2vec(p, q, weights):
 
 
 def test_the_first_step_goes_by_weight():
-    graph = graph_from(*rows_of(EDGES, 6, WEIGHTS))
+    graph = graph_from(*rows_of(EDGES, 6, WEIGHTS), 4)
     found = np.bincount(walk(graph, np.ones(40_000, int), 2, 0.25, 4, seed=0, epoch=0)[:, 1], minlength=6)
     assert chisquare(found[[0, 2, 3, 4]], 40_000 * np.array([1, 3, 0.5, 4]) / 8.5).pvalue > 1e-3
 
 
 def test_walks_stay_on_edges_and_stop_where_there_is_none():
-    graph = graph_from(*rows_of(EDGES, 7))
+    graph = graph_from(*rows_of(EDGES, 7), 2)
     paths = walk(graph, np.array([0, 6, 3]), 30, 0.5, 2, seed=0, epoch=0)
     linked = {(a, b) for a, b in EDGES} | {(b, a) for a, b in EDGES}
     assert all((int(a), int(b)) in linked for row in paths[[0, 2]] for a, b in zip(row[:-1], row[1:], strict=True))
