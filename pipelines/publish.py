@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines import profile, provenance
 from pipelines.graph import Graph, plan
 from pipelines.provenance import git
+from pipelines.revisions import Revision, Workspace
 from stages.command import command
 from stages.files import remove, write_json
 from stages.settings import InputError, choose
@@ -25,35 +25,22 @@ EXAMPLES = """examples:
 """
 
 
-class Folder:
+class Folder(Workspace):
     """Results of a profile in its worktree: they say how long each run took and on what."""
 
     def __init__(self, root: Path, name: str):
-        self.folder = root / profile.FOLDER / name
+        super().__init__(root / profile.FOLDER / name)
         if not (self.folder / "dvc.lock").is_file():
             raise InputError(f"{self.folder}: nothing there to publish; run python -m pipelines.profile {name} first, or name a --rev")
         self.commit = git(self.folder, "rev-parse", "HEAD")
-
-    def read(self, path: str) -> bytes | None:
-        file = self.folder / path
-        return file.read_bytes() if file.is_file() else None
 
     def stale(self) -> set[str]:
         """Stages that DVC would run, and what hangs on them: their results are of other code or parameters."""
         return set(plan(Graph(self.folder)).stages)
 
 
-class Revision:
+class Saved(Revision):
     """Results of a profile in a commit or a DVC experiment; git and DVC keep no durations and no machine."""
-
-    def __init__(self, root: Path, rev: str):
-        self.root, self.commit = root, resolve(root, rev)
-        self._files = set(git(root, "ls-tree", "-r", "--name-only", self.commit).splitlines())
-
-    def read(self, path: str) -> bytes | None:
-        if path not in self._files:
-            return None
-        return subprocess.run(["git", "-C", str(self.root), "show", f"{self.commit}:{path}"], capture_output=True, check=True).stdout
 
     def stale(self) -> set[str]:
         """Stages whose recorded parameters are not those of the commit's params.yaml; DVC makes an experiment of a whole run alone."""
@@ -62,23 +49,14 @@ class Revision:
                 if any(at(params, key) != value for key, value in stage.get("params", {}).get("params.yaml", {}).items())}
 
 
-def read(source: Folder | Revision, path: str) -> dict:
+def read(source: Folder | Saved, path: str) -> dict:
     """A YAML file of the source as plain data; {} where there is none."""
     import yaml
 
     return yaml.safe_load(source.read(path) or b"") or {}
 
 
-def resolve(root: Path, rev: str) -> str:
-    """The commit `rev` names: whatever git knows, or the name of a DVC experiment."""
-    if commit := git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}"):
-        return commit
-    listed = git(root, "for-each-ref", "--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps").splitlines()
-    experiments = {ref.rpartition("/")[2]: commit for commit, ref in (line.split(" ", 1) for line in listed)}  # the newest of a name wins
-    return experiments[choose(rev, sorted(experiments), "--rev", "commit or experiment")]
-
-
-def publish(root: Path, name: str, source: Folder | Revision) -> tuple[list[str], list[str]]:
+def publish(root: Path, name: str, source: Folder | Saved) -> tuple[list[str], list[str]]:
     """Write reports/`name`/<run>.json for every finished run and remove those of runs that are no more; (published, not finished)."""
     params, stages, stale = read(source, "params.yaml"), read(source, "dvc.lock").get("stages") or {}, source.stale()
     target = root / "reports" / name
@@ -110,7 +88,7 @@ def at(params: Mapping, key: str):
     return params
 
 
-def origin(name: str, run: str, source: Folder | Revision, params: Mapping, stages: Mapping) -> dict:
+def origin(name: str, run: str, source: Folder | Saved, params: Mapping, stages: Mapping) -> dict:
     """What the metrics of `run` rest on; None where the source does not say."""
     entry = params["runs"][run]
     dataset = entry.get("dataset")
@@ -140,7 +118,7 @@ def main() -> None:
     options = parser.parse_args()
     root = Path.cwd()
     choose(options.name, profile.names(root), str(profile.PROFILES), "profile")
-    source = Revision(root, options.rev) if options.rev else Folder(root, options.name)
+    source = Saved(root, options.rev) if options.rev else Folder(root, options.name)
     published, unfinished = publish(root, options.name, source)
     if not published:
         where = options.rev or source.folder

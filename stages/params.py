@@ -5,6 +5,7 @@ What a family, a source or a suite of expectations takes is checked by whoever r
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from stages.settings import InputError, choose, configure, field
 
 Domain = Literal["receipts", "corpora", "graphs", "images"]
 NO_FEATURES = "none"
+NAMES = Path(__file__).parent / "evaluate" / "names.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -56,6 +58,31 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Tolerance:
+    """How far a metric may move to the worse; what is null is the default's. `better` wins over the direction of names.json."""
+
+    absolute: float | None = field(None, low=0.0)
+    relative: float | None = field(None, low=0.0)
+    better: Literal["higher", "lower", "none"] | None = None
+
+
+@dataclass(frozen=True)
+class Compare:
+    """When a metric counts as worse than it was; read by pipelines.compare and the nightly flow, by no stage."""
+
+    absolute: float = field(0.0, low=0.0)  # in the metric's own unit
+    relative: float = field(0.02, low=0.0)  # share of the earlier value
+    z: float = field(2.0, low=0.0)  # standard errors over seeds within which a movement is noise
+    metrics: dict[str, Tolerance] = field({})
+
+    def of(self, metric: str) -> Tolerance:
+        """The tolerance of `metric`, filled up from the defaults."""
+        own = self.metrics.get(metric, Tolerance())
+        return Tolerance(self.absolute if own.absolute is None else own.absolute,
+                         self.relative if own.relative is None else own.relative, own.better)
+
+
+@dataclass(frozen=True)
 class Params:
     split: Split
     validate: dict[str, dict]
@@ -63,6 +90,7 @@ class Params:
     train: dict
     runs: dict[str, Run]
     claims: dict[str, Claim] = field({})
+    compare: Compare = Compare()
 
     def dataset(self, name: str) -> Dataset:
         return self.datasets[choose(name, self.datasets, "datasets", "dataset")]
@@ -124,7 +152,16 @@ def load(path: Path = Path("params.yaml")) -> Params:
             choose(run.features, [*params.runs, NO_FEATURES], f"{where}.features", "run")
         if not run.seeds or len(set(run.seeds)) != len(run.seeds):
             raise InputError(f"{where}.seeds: expected at least one seed, each once, found {list(run.seeds)}")
+    known_metrics(params.compare, f"{path}.compare")
     return params
+
+
+def known_metrics(compare: Compare, where: str) -> Compare:
+    """`compare` if every metric in it is one of names.json."""
+    names = json.loads(NAMES.read_text(encoding="utf-8")) if compare.metrics else {}
+    for metric in compare.metrics:
+        choose(metric, names, f"{where}.metrics", "metric")
+    return compare
 
 
 def leaves(value, prefix: str = "") -> Iterator[tuple[str, object]]:
