@@ -17,6 +17,8 @@ CATEGORY_THRESHOLD = 1.5  # Bordes et al. 2013, section 4.2: mean tails a head, 
 class GraphSettings:
     heldout: float = field(0.0, low=0.0, high=0.5, doc="share of edges kept for link prediction; no node loses its last edge")
     heldout_valid: float = field(0.0, low=0.0, high=0.5)
+    label_separator: str | None = field(None, doc="a node's label is several, joined by this")
+    valid: float | None = field(None, low=0.0, high=0.8, doc="share of nodes whose labels are for choosing settings and are never scored")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class TripleSettings:
 
 
 def graph(edges: pl.DataFrame, nodes: pl.DataFrame, settings: GraphSettings, shares: Shares):
-    """arrays, tables, meta of kind graph: undirected, parallel edges summed, self-loops left out."""
+    """arrays, tables, meta of kind graph: undirected (a -> b and b -> a are parallel edges, their weights summed), self-loops left out."""
     names = sorted(nodes["node_id"].unique())
     index = pl.DataFrame({"node": names, "id": np.arange(len(names), dtype=np.int64)})
     ends = [
@@ -41,19 +43,37 @@ def graph(edges: pl.DataFrame, nodes: pl.DataFrame, settings: GraphSettings, sha
     u, v = key // len(names), key % len(names)
     if not len(u):
         raise InputError("the graph has no edge between two different nodes; nothing can be learnt from it")
+    if not (weight > 0).all():
+        i = int(np.argmin(weight))
+        raise InputError(f"the edges between {names[u[i]]!r} and {names[v[i]]!r} weigh {weight[i]:g} together; weights must be above 0: "
+                         "leave validate.weight_low at 0, which sets such edges aside")
     held = _hold_out(u, v, names, settings, shares)
     arrays = _csr(u[held == 0], v[held == 0], weight[held == 0], len(names))
     edge_set, rng = set(key.tolist()), np.random.default_rng(int(position("non-edges", shares.salt) * 2**32))
-    meta = {"nodes": len(names), "edges": int((held == 0).sum()), "heldout": {}}
+    meta = {"nodes": len(names), "edges": int((held == 0).sum()), "isolated": int((np.diff(arrays["indptr"]) == 0).sum()), "heldout": {}}
     for code, prefix in ((2, "heldout"), (1, "heldout_valid")):
         positive = np.stack([u[held == code], v[held == code]], 1).astype(np.int32)
         arrays[f"{prefix}.edges"], arrays[f"{prefix}.non_edges"] = positive, _non_edges(len(positive), len(names), edge_set, rng)
         meta["heldout"][prefix] = len(positive)
-    label_of = dict(zip(nodes["node_id"], nodes["label"], strict=True)) if "label" in nodes.columns else {}
-    labels = sorted({x for x in label_of.values() if x is not None})
-    code_of = {x: i for i, x in enumerate(labels)}
-    arrays["labels"] = np.array([code_of.get(label_of.get(n), -1) for n in names], np.int32)
+    found, labels = _labels(names, nodes, settings.label_separator)
+    arrays |= found
+    arrays["labels_valid"] = np.array([position(f"label of {n}", shares.salt) < shares.valid for n in names]) & (arrays["labels"] >= 0)
     return arrays, {"nodes": names, "labels": labels}, {**meta, "classes": len(labels)}
+
+
+def _labels(names, nodes, separator) -> tuple[dict[str, np.ndarray], list[str]]:
+    """labels int32 [nodes], -1: none (with a separator its first by name); with a separator also label_matrix bool [nodes, labels]."""
+    given = dict(zip(nodes["node_id"], nodes["label"], strict=True)) if "label" in nodes.columns else {}
+    parts = [[] if given.get(n) is None else given[n].split(separator) if separator else [given[n]] for n in names]
+    parts = [sorted({x for x in row if x}) for row in parts]
+    labels = sorted({x for row in parts for x in row})
+    code_of = {x: i for i, x in enumerate(labels)}
+    arrays = {"labels": np.array([code_of[row[0]] if row else -1 for row in parts], np.int32)}
+    if separator:
+        arrays["label_matrix"] = np.zeros((len(names), len(labels)), bool)
+        for i, row in enumerate(parts):
+            arrays["label_matrix"][i, [code_of[x] for x in row]] = True
+    return arrays, labels
 
 
 def _hold_out(u, v, names, settings, shares) -> np.ndarray:

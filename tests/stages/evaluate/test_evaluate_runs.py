@@ -69,6 +69,7 @@ def network(folder):
     off = np.argwhere(np.triu(~both, 1))[:: 40][: len(held)]
     arrays = {"indptr": np.r_[0, np.cumsum(both.sum(1))].astype(np.int64), "indices": np.nonzero(both)[1].astype(np.int32),
               "weights": np.ones(both.sum(), np.float32), "labels": np.where(np.arange(60) % 10 == 0, -1, labels).astype(np.int32),
+              "labels_valid": np.arange(60) % 5 == 1,
               "heldout.edges": held.astype(np.int32), "heldout.non_edges": off.astype(np.int32)}
     meta = {"domain": "graphs", "kind": "graph", "nodes": 60, "edges": int(upper.sum()), "classes": 3, "heldout": {"heldout": len(held)}}
     return write_prepared(folder, meta, arrays, {"nodes": [f"n{i}" for i in range(60)], "labels": ["a", "b", "c"]})
@@ -96,7 +97,7 @@ def digits(folder, labelled=True):
     return write_prepared(folder, meta, arrays, {"labels": names})
 
 
-MODELS = {"word2vec": {"dimension": 6}, "random_walk": {"dimension": 5}, "translation": {"dimension": 6},
+MODELS = {"word2vec": {"dimension": 6}, "item2vec": {"dimension": 6, "fields": ["category", "brand"]}, "random_walk": {"dimension": 5}, "translation": {"dimension": 6},
           "vae": {"latent": 3, "hidden": [16]}, "gan": {"latent": 4, "hidden": [16]}, "classifier": {"channels": 4, "features": 12}}
 
 
@@ -277,10 +278,29 @@ def test_scoring_and_rivals_are_chosen_on_the_validation_split(tmp_path, monkeyp
     run = write_run(tmp_path / "m" / "p", "word2vec", data, change=paired, dimension=40)
     metrics, details = results(call(tmp_path, monkeypatch, run, data), "p")
     table = next(t for t in details["tables"] if t["title"] == "Chosen on the validation split")
-    assert [row[:2] for row in table["rows"][:2]] == [["scoring of the model's vectors", "conditional"], ["co-counts", "at most 1 apart"]]
-    assert table["rows"][2][1].startswith("field ") and len(table["rows"]) == 3
+    assert [row[:2] for row in table["rows"][::2]] == [["scoring by items", "conditional"], ["co-counts", "at most 1 apart"]]
+    assert table["rows"][1][0] == "mix with co-counts" and table["rows"][3][1].startswith("field ") and len(table["rows"]) == 4
     given = {s: results(call(tmp_path, monkeypatch, run, data, reports=s, scoring=s), "p")[0] for s in ("conditional", "cosine")}
     assert metrics["ndcg_10"] == given["conditional"]["ndcg_10"] and metrics["ndcg_10"]["mean"] > given["cosine"]["ndcg_10"]["mean"] + 0.2
+
+
+def test_metadata_scores_the_items_that_have_no_vectors_of_their_own(tmp_path, monkeypatch):
+    """Item vectors are nothing; categories 2i and 2i + 1 ask for one another: only the scoring with metadata knows, and it is the run's."""
+    data = sequences(tmp_path / "data", "receipts")
+
+    def by_category(model):
+        model.input.zero_()
+        model.output.zero_()
+        model.input[40:46, :] = torch.eye(6) * 3
+        model.output[40:46, :] = torch.eye(6) * 3
+    run = write_run(tmp_path / "m" / "p", "item2vec", data, change=by_category, fields=["category"])
+    metrics, details = results(call(tmp_path, monkeypatch, run, data), "p")
+    chosen = next(t for t in details["tables"] if t["title"] == "Chosen on the validation split")["rows"]
+    assert [row[0] for row in chosen[:3]] == ["scoring by items and metadata", "scoring by items", "mix with co-counts"]
+    assert chosen[0][1].endswith("1 of the values") and metrics["hit_rate_10"]["mean"] > 2 * metrics["items_alone_hit_rate_10"]["mean"]
+    assert metrics["mix_ndcg_10"]["mean"] > metrics["ndcg_10"]["mean"] and "items_alone_mrr" in metrics
+    alone, _ = results(call(tmp_path, monkeypatch, write_run(tmp_path / "m" / "q", "item2vec", data, fields=[]), data), "q")
+    assert "items_alone_mrr" not in alone and "mix_mrr" in alone
 
 
 def test_points_are_held_against_their_modes(tmp_path):

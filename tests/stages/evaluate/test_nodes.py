@@ -6,7 +6,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.multiclass import OneVsRestClassifier
 
-from stages.evaluate import nodes
+from stages.evaluate import charts, nodes
+from stages.evaluate.pictures import PALETTE
 from stages.evaluate.ranking import auc
 
 
@@ -53,27 +54,78 @@ def test_shuffles_are_seeded_disjoint_and_cover_everything():
 
 def test_label_vectors_score_one_and_noise_scores_chance():
     labels = np.tile(np.arange(4), 60)
-    perfect = nodes.classification(nodes.by_vectors(np.eye(4)[labels]), labels, 4, repeats=2)
-    assert all(v == 1.0 for v in perfect.values()) and set(perfect) == {f"{a}_f1_{s}" for a in ("micro", "macro") for s in (10, 50, 90)}
-    noise = nodes.classification(nodes.by_vectors(np.random.default_rng(2).normal(size=(240, 3))), labels, 4, shares=(0.5,), repeats=10)
+    perfect = nodes.classification(nodes.by_vectors(np.eye(4)[labels]), nodes.label_matrix(labels, 4), repeats=2)
+    assert set(perfect) == {f"{a}_f1_{s}" for a in ("micro", "macro") for s in (2, 10, 50, 90)}
+    assert all(v == 1.0 for name, v in perfect.items() if not name.endswith("_2"))  # five nodes need not show all four classes
+    by_noise = nodes.by_vectors(np.random.default_rng(2).normal(size=(240, 3)))
+    noise = nodes.classification(by_noise, nodes.label_matrix(labels, 4), shares=(0.5,), repeats=10)
     assert noise["micro_f1_50"] == pytest.approx(0.25, abs=0.06)
+
+
+def slow_protocol(scores_of, truth, share, repeats, seed):
+    """DeepWalk's protocol in plain loops: each test node gets as many of its best labels as it has; F1 of counts, class by class."""
+    found = []
+    labelled = [n for n in range(len(truth)) if truth[n].any()]
+    for repeat in range(repeats):
+        order = np.random.default_rng([seed, repeat]).permutation(len(labelled))
+        rest = [labelled[i] for i in order[round(share * len(labelled)) :]]
+        counts = [[0, 0, 0] for _ in range(truth.shape[1])]
+        for n in rest:
+            wanted = {c for c in range(truth.shape[1]) if truth[n, c]}
+            given = set(sorted(range(truth.shape[1]), key=lambda c: (-scores_of[n, c], c))[: len(wanted)])
+            for c in range(truth.shape[1]):
+                counts[c][0] += c in wanted and c in given
+                counts[c][1] += c in given and c not in wanted
+                counts[c][2] += c in wanted and c not in given
+        each = [2 * t / (2 * t + p + n) for t, p, n in counts if t + p + n]
+        t, p, n = map(sum, zip(*counts, strict=True))
+        found.append((2 * t / (2 * t + p + n), sum(each) / len(each)))
+    return np.mean(found, axis=0)
+
+
+def test_several_labels_a_node_are_scored_as_slow_code_does():
+    rng = np.random.default_rng(5)
+    truth, scores = rng.random((80, 6)) < 0.25, rng.integers(0, 5, (80, 6)).astype(float)  # with ties
+    found = nodes.classification(lambda known, targets, rest: scores[rest], truth, shares=(0.1, 0.5), repeats=3, seed=4)
+    for share in (0.1, 0.5):
+        micro, macro = slow_protocol(scores, truth, share, 3, 4)
+        assert found[f"micro_f1_{round(100 * share)}"] == pytest.approx(micro)
+        assert found[f"macro_f1_{round(100 * share)}"] == pytest.approx(macro)
+
+
+def test_several_labels_are_learnt_from_vectors():
+    truth = np.random.default_rng(6).random((300, 5)) < 0.3
+    found = nodes.classification(nodes.by_vectors(truth.astype(float)), truth, shares=(0.5,), repeats=2)
+    assert found["micro_f1_50"] > 0.99 and nodes.classification(nodes.by_majority, truth, shares=(0.5,), repeats=2)["micro_f1_50"] < 0.6
+
+
+def test_only_nodes_that_may_be_scored_are():
+    labels, scored, asked = np.arange(40) % 2, np.arange(40) < 30, set()
+
+    def classify(known, targets, rest):
+        asked.update(rest.tolist())
+        assert set(known.tolist()) - set(range(30))  # the others may be labelled
+        return np.eye(2)[labels[rest]]
+    assert nodes.classification(classify, nodes.label_matrix(labels, 2), scored, shares=(0.5,), repeats=8)["macro_f1_50"] == 1.0
+    assert asked == set(range(30))
 
 
 def test_nodes_without_a_label_are_left_out():
     labels = np.array([0, 1] * 20 + [-1] * 10)
     vectors = np.r_[np.eye(2)[labels[:40]], np.full((10, 2), np.nan)]
-    assert nodes.classification(nodes.by_vectors(vectors), labels, 2, repeats=2)["micro_f1_50"] == 1.0
+    assert nodes.classification(nodes.by_vectors(vectors), nodes.label_matrix(labels, 2), repeats=2)["micro_f1_50"] == 1.0
 
 
 def test_majority_is_the_commonest_class():
     labels = np.array([0] * 30 + [1] * 10)
-    assert nodes.classification(nodes.by_majority, labels, 2, shares=(0.5,), repeats=20)["micro_f1_50"] == pytest.approx(0.75, abs=0.05)
+    found = nodes.classification(nodes.by_majority, nodes.label_matrix(labels, 2), shares=(0.5,), repeats=20)
+    assert found["micro_f1_50"] == pytest.approx(0.75, abs=0.05)
 
 
 def test_propagation_and_spectral_solve_separate_clubs():
     graph, labels, _ = clubs()
     for classify in (nodes.by_propagation(graph), nodes.by_vectors(nodes.spectral(graph, 4))):
-        assert nodes.classification(classify, labels, 3, repeats=3)["macro_f1_50"] > 0.95
+        assert nodes.classification(classify, nodes.label_matrix(labels, 3), repeats=3)["macro_f1_50"] > 0.95
 
 
 def test_propagation_equals_the_loop():
@@ -116,7 +168,7 @@ def test_equal_edges_win_where_weights_mislead():
     apart = labels[:, None] != labels[None]
     misled = sparse.csr_matrix(graph.toarray() * np.where(apart, 50.0, 1.0))
     best, weighted = nodes.strongest_propagation(misled), nodes.by_propagation(misled)
-    scores = [nodes.classification(c, labels, 3, shares=(0.5,), repeats=3)["macro_f1_50"] for c in (best, weighted)]
+    scores = [nodes.classification(c, nodes.label_matrix(labels, 3), shares=(0.5,), repeats=3)["macro_f1_50"] for c in (best, weighted)]
     assert scores[0] > 0.9 > scores[1]
 
 
@@ -152,3 +204,21 @@ def test_auc_of_true_distance_is_one_and_of_noise_a_half():
     assert auc(nodes.edge_scores(truth, inside), nodes.edge_scores(truth, outside)) == 1.0
     apart = inside[inside[:, 0] != inside[:, 1]]
     assert auc(nodes.edge_scores(noise, apart), nodes.edge_scores(noise, outside)) == pytest.approx(0.5, abs=0.05)
+
+
+def test_auc_equals_counting_pairs_with_ties():
+    rng = np.random.default_rng(8)
+    edges, others = rng.integers(0, 6, 40).astype(float), rng.integers(0, 5, 25).astype(float)
+    wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a in edges for b in others]
+    assert auc(edges, others) == pytest.approx(np.mean(wins))
+
+
+def test_the_chart_draws_a_line_a_method():
+    series = {"this run": [(2, 0.4), (50, 0.8)], "spectral": [(2, 0.3), (50, 0.8)], "majority": [(2, 0.1), (50, 0.1)]}
+    page = charts.lines(series, "share of labelled nodes, %", "macro-F1", [2, 50])
+    assert page.dtype == np.uint8 and page.shape == (charts.HEIGHT, charts.WIDTH, 3)
+    for i in range(3):
+        assert (page == PALETTE[i]).all(2).sum() > 100
+    higher = charts.lines({"this run": [(2, 0.9)]}, "", "", [2]), charts.lines({"this run": [(2, 0.2)]}, "", "", [2])
+    heights = [np.argwhere((p == PALETTE[0]).all(2))[:, 0].mean() for p in higher]
+    assert heights[0] < heights[1] and not charts.lines({}, "", "", [2]).std() == 0

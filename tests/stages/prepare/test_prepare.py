@@ -217,6 +217,36 @@ def test_parallel_edges_are_summed_and_loops_left_out():
         graphs.graph(edges[2:], pl.DataFrame({"node_id": ["a"]}), graphs.GraphSettings(), SHARES)
 
 
+def test_several_labels_a_node_become_a_matrix():
+    edges, nodes = random_graph()
+    joined = nodes.with_columns(label=pl.Series(["b|a" if i == 0 else None if i == 1 else "|" if i == 2 else "c" for i in range(40)]))
+    arrays, tables, meta = graphs.graph(edges, joined, graphs.GraphSettings(label_separator="|"), SHARES)
+    assert tables["labels"] == ["a", "b", "c"] and meta["classes"] == 3 and arrays["label_matrix"].shape == (40, 3)
+    assert arrays["label_matrix"][:4].tolist() == [[True, True, False], [False] * 3, [False] * 3, [False, False, True]]
+    assert arrays["labels"][:4].tolist() == [0, -1, -1, 2]
+    arrays, tables, _ = graphs.graph(edges, joined, graphs.GraphSettings(), SHARES)  # a bar is no separator unless somebody says so
+    assert "label_matrix" not in arrays and tables["labels"] == ["b|a", "c", "|"]
+
+
+def test_some_labels_are_for_choosing_settings():
+    edges, nodes = random_graph()
+    arrays, _, _ = graphs.graph(edges, nodes, graphs.GraphSettings(), replace(SHARES, valid=0.3))
+    again, _, _ = graphs.graph(edges, nodes[::-1], graphs.GraphSettings(), replace(SHARES, valid=0.3))
+    reserved = arrays["labels_valid"]
+    assert 2 <= reserved.sum() <= 12 and (arrays["labels"][reserved] >= 0).all() and (again["labels_valid"] == reserved).all()
+
+
+def test_a_graph_counts_isolated_nodes_and_refuses_weights_that_are_none():
+    edges, nodes = random_graph()
+    more = pl.concat([nodes, pl.DataFrame({"node_id": ["z1", "z2"], "label": [None, "a"]})])
+    arrays, tables, meta = graphs.graph(edges, more, graphs.GraphSettings(), SHARES)
+    alone = [tables["nodes"][i] for i in np.flatnonzero(np.diff(arrays["indptr"]) == 0)]
+    assert meta["isolated"] == len(alone) and {"z1", "z2"} <= set(alone)
+    with pytest.raises(InputError, match="weigh -2 together; weights must be above 0"):
+        graphs.graph(pl.concat([edges, pl.DataFrame({"source": ["z1"], "target": ["z2"], "weight": [-2.0]})]), more, graphs.GraphSettings(),
+                     SHARES)
+
+
 def test_every_test_entity_is_in_train():
     rng = np.random.default_rng(1)
     table = pl.DataFrame(
