@@ -119,12 +119,12 @@ def hidden_rows(inputs: Tensor, words: np.ndarray, rows: np.ndarray) -> tuple[Te
 
 
 def train(tokens, offsets, order, inputs: Tensor, outputs: Tensor, bias: Tensor | None, squares: tuple[Tensor, Tensor, Tensor], keep, *,
-          window, shrink=True, cbow=False, batch=4096, rates, seed, epoch) -> tuple[int, float]:
+          window, shrink=True, cbow=False, batch=4096, rates, seed, epoch, part=0) -> tuple[int, float]:
     """Train in place over the documents `order`, Adagrad on the summed loss of about `batch` tokens. (examples, mean loss of one in nats).
 
     inputs, outputs float32 [V, D], bias [V] or None, squares: Adagrad's sums for the three, changed too; the rest as `skipgram.train`.
     """
-    state, total, loss = stream(seed, epoch, 0), 0, 0.0
+    state, total, loss = stream(seed, epoch, part), 0, 0.0
     lengths = np.cumsum((offsets[1:] - offsets[:-1])[order])
     pieces = np.split(order, np.flatnonzero(np.diff(lengths // batch)) + 1)  # whole documents
     for i, piece in enumerate(pieces):
@@ -134,7 +134,7 @@ def train(tokens, offsets, order, inputs: Tensor, outputs: Tensor, bias: Tensor 
         words, rows, examples = examples_of(*found, cbow)
         hidden, words, weight = hidden_rows(inputs, words, rows)
         read, targets = torch.from_numpy(examples)
-        part, d_hidden, d_outputs, d_bias = softmax_gradients(hidden, outputs, bias, read, targets)
+        summed, d_hidden, d_outputs, d_bias = softmax_gradients(hidden, outputs, bias, read, targets)
         lr = rates[0] + (rates[1] - rates[0]) * i / len(pieces)
         unique, place = torch.unique(words, return_inverse=True)
         d_inputs = torch.zeros(len(unique), inputs.shape[1]).index_add_(0, place, d_hidden[torch.from_numpy(rows)] * weight)
@@ -144,7 +144,7 @@ def train(tokens, offsets, order, inputs: Tensor, outputs: Tensor, bias: Tensor 
         adagrad_(outputs, d_outputs, squares[1], lr)
         if bias is not None:
             adagrad_(bias, d_bias, squares[2], lr)
-        total, loss = total + len(targets), loss + part
+        total, loss = total + len(targets), loss + summed
     return total, loss / max(total, 1)
 
 
