@@ -11,6 +11,7 @@ import polars as pl
 from stages.ingest.raw import SCHEMAS, Raw
 from stages.ingest.table_files import SPLITS, TableOptions, pick, scan
 from stages.ingest.text_files import plain
+from stages.ingest.word_tests import WordTests
 from stages.settings import InputError, field
 
 REQUIRED = {"documents": ("text",), "pairs": ("source", "target"), "questions": ("question", "answer", "label")}
@@ -18,7 +19,7 @@ IDS = {"documents": "doc_id", "pairs": "pair_id", "questions": "question_id"}
 
 
 @dataclass(frozen=True)
-class CorpusOptions(TableOptions):
+class CorpusOptions(TableOptions, WordTests):
     kind: Literal["documents", "pairs", "questions"] = "documents"
     unit: Literal["file", "paragraph", "line"] | None = field(None, doc="what of a text file is a document; null: the file is a table")
 

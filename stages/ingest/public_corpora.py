@@ -14,6 +14,7 @@ from stages.ingest.corpora import pieces
 from stages.ingest.download import Files
 from stages.ingest.raw import Raw
 from stages.ingest.text_files import plain
+from stages.ingest.word_tests import WordTests
 from stages.settings import InputError, field
 
 PAIRS = ["pair_id", "split", "source", "target", "group"]
@@ -27,22 +28,23 @@ class NoOptions:
 
 
 @dataclass(frozen=True)
-class WikiOptions:
+class WikiOptions(WordTests):
     parts: list[Literal["train", "valid", "test"]] = field(["train", "valid", "test"])
+    splits: Literal["published", "hash"] = field("published", doc="hash: articles of all parts are parted anew, by a hash of their id")
 
 
 @dataclass(frozen=True)
-class TreebankOptions:
+class TreebankOptions(WordTests):
     kind: Literal["pairs", "documents"] = field("pairs", doc="pairs of words and their universal part-of-speech tags, or sentences alone")
 
 
 @dataclass(frozen=True)
-class PassageOptions:
+class PassageOptions(WordTests):
     passage: int = field(50, low=1, doc="speeches that share a group, so that a split does not cut a scene into single lines")
 
 
 @dataclass(frozen=True)
-class Text8Options:
+class Text8Options(WordTests):
     words: int = field(1000, low=1, doc="words a document")
 
 
@@ -73,7 +75,10 @@ def _counts(train, test, vocabulary, scratch):
 
 
 def wikitext2(options: WikiOptions, files: Files, scratch: Path) -> Raw:
-    """One document an article, titles kept; the training part may be missing when `parts` does without it."""
+    """One document an article, titles kept; the training part may be missing when `parts` does without it (then `splits: hash` gives
+
+    a training split of other articles than the published one, whose figures do not compare).
+    """
     rows = []
     for part in options.parts:
         if part == "train" and "train.parquet" not in files:
@@ -89,7 +94,8 @@ def wikitext2(options: WikiOptions, files: Files, scratch: Path) -> Raw:
                 articles.append([])
             articles[-1].append(line.strip())
         texts = ["\n".join(line for line in article if line) for article in articles]
-        rows += [(f"{part}-{i:04d}", part, text, None, None) for i, text in enumerate(t for t in texts if t)]
+        split = part if options.splits == "published" else None
+        rows += [(f"{part}-{i:04d}", split, text, None, None) for i, text in enumerate(t for t in texts if t)]
     return _documents(rows)
 
 

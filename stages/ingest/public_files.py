@@ -54,6 +54,13 @@ _COUNTRIES_REST = {"valid": "f4b27648148a44f87e627140ec3a02ca4c884c32d348591147c
 _QA_PARTS = ("a.toks", "b.toks", "sim.txt", "id.txt")
 _MULTI30K = tuple(f"{part}.{language}.gz" for part in ("train", "val", "test_2016_flickr") for language in ("en", "de"))
 
+# not a dataset: tests that a corpus takes along (option word_tests)
+WORD_TESTS = Public(
+    "corpora", "word_tests", "word_eval", "Apache-2.0 (analogies); CC BY 4.0 (WordSim-353)", "https://github.com/tmikolov/word2vec",
+    (File("questions-words.txt", "https://raw.githubusercontent.com/tmikolov/word2vec/master/questions-words.txt", 
+          "8c29b3332afc46f3fb8be04cb5297bf96f39aa7131272dff57869b4485b22a36"),
+     File("EN-WS-353-ALL.txt", None, "ce12919b240af45bdf46d243601eaca2b6212b159b5e7e9b435ee7ee40c5619c")))
+
 PUBLIC: dict[str, Public] = {
     # receipts
     "groceries": Public(

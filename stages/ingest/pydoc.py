@@ -13,6 +13,7 @@ import polars as pl
 
 from stages.ingest import standard_library
 from stages.ingest.raw import Raw
+from stages.ingest.word_tests import WordTests
 from stages.settings import InputError, field
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[\"'(*`]?[A-Z])")
@@ -20,13 +21,13 @@ RULE = re.compile(r"^\s*([|+].*|[\s*=~^#+.-]+)$")  # under titles, and tables dr
 
 
 @dataclass(frozen=True)
-class SentenceOptions:
+class SentenceOptions(WordTests):
     low: int = field(4, low=1, doc="fewest tokens (between spaces) of a sentence")
     high: int = field(25, low=1, doc="most tokens")
 
 
 @dataclass(frozen=True)
-class DocumentOptions:
+class DocumentOptions(WordTests):
     words: int = field(60, low=0, doc="words a document; the rest of a text shorter than half of it joins the last; 0: whole texts")
 
 

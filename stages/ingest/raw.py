@@ -19,7 +19,11 @@ SCHEMAS: dict[str, dict[str, dict[str, pl.DataType]]] = {
         "receipts": {"receipt_id": TEXT, "position": pl.Int32, "item_id": TEXT, "item": TEXT, "quantity": pl.Float64, "timestamp": DATE},
         "items": {"item_id": TEXT, "item": TEXT},
     },
-    "documents": {"documents": dict.fromkeys(("doc_id", "split", "text", "label", "group"), TEXT)},
+    "documents": {
+        "documents": dict.fromkeys(("doc_id", "split", "text", "label", "group"), TEXT),
+        "analogies": dict.fromkeys(("section", "a", "b", "c", "d"), TEXT),
+        "similarity": {"first": TEXT, "second": TEXT, "score": pl.Float64},
+    },
     "pairs": {"pairs": dict.fromkeys(("pair_id", "split", "source", "target", "group"), TEXT)},
     "questions": {
         "questions": {"question_id": TEXT, "split": TEXT, "question": TEXT, "answer": TEXT, "label": pl.Int8, "group": TEXT},

@@ -33,6 +33,8 @@ def ingest(dataset: str, entry, out: Path) -> dict:
         pass
     try:
         raw, explain = _READ[entry.source](entry, where, scratch)
+        if entry.options.get("word_tests"):
+            raw = importlib.import_module("stages.ingest.word_tests").with_word_tests(raw, where, scratch)
         try:
             return write(raw, out, origin)
         except pl.exceptions.PolarsError as error:  # of a table that is read while it is written

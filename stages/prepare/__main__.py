@@ -17,7 +17,7 @@ from stages.prepare.graphs import GraphSettings, TripleSettings, graph, triples
 from stages.prepare.images import ImageSettings, images
 from stages.prepare.receipts import ReceiptSettings, receipts
 from stages.prepare.splits import Shares
-from stages.prepare.text import TextSettings, counts, documents, pairs, questions
+from stages.prepare.text import TextSettings, counts, documents, pairs, questions, word_tests
 from stages.settings import InputError, choose, configure
 
 TEXT = {"documents": documents, "pairs": pairs, "questions": questions, "counts": counts}
@@ -42,7 +42,11 @@ def prepare(folder: Path, kind: str, settings, shares: Shares, source: dict):
         return pl.read_parquet(path)
 
     if kind in TEXT:
-        return TEXT[kind](table(kind), settings, shares)
+        arrays, tables, meta = TEXT[kind](table(kind), settings, shares)
+        if (folder / "analogies.parquet").is_file():
+            found = word_tests(table("analogies"), table("similarity"), tables["words"], settings)
+            arrays, tables = {**arrays, **found[0]}, {**tables, **found[1]}
+        return arrays, tables, meta
     if kind == "receipts":
         items = table("items") if (folder / "items.parquet").is_file() else None
         return receipts(table("receipts"), items, source.get("fields", []), settings, shares)

@@ -27,12 +27,12 @@ class TextSettings:
 
 def tokens(texts: pl.Series, settings: TextSettings) -> pl.Series:
     """list[str] a text. Words are runs of letters, digits, marks, underscores and apostrophes or zero-width joiners inside them;
-    any other visible character is a token of its own."""
+    any other visible character is a token of its own, but for a written `<unk>`, which is one."""
     if settings.lower:
         texts = texts.str.to_lowercase()
     if settings.tokenizer == "characters":
         return texts.str.split("")
-    return texts.str.extract_all(r"[\w\p{M}]+(?:['’\x{200c}\x{200d}][\w\p{M}]+)*|[^\w\s]")
+    return texts.str.extract_all(r"<unk>|[\w\p{M}]+(?:['’\x{200c}\x{200d}][\w\p{M}]+)*|[^\w\s]")
 
 
 def vocabulary(
@@ -48,7 +48,7 @@ def vocabulary(
         .len()
         .sort(["len", "w"], descending=[True, False])
     )
-    kept = counted.filter(pl.col("len") >= settings.min_count).head(max(settings.max_words - len(specials), 0))
+    kept = counted.filter(pl.col("len") >= settings.min_count, pl.col("w").is_in(specials).not_()).head(max(settings.max_words - len(specials), 0))
     rare = int(counted["len"].sum() - kept["len"].sum())
     counts = np.concatenate([[rare], np.zeros(len(specials) - 1, np.int64), kept["len"].to_numpy().astype(np.int64)])
     if kept.is_empty():
@@ -101,6 +101,24 @@ def documents(table: pl.DataFrame, settings: TextSettings, shares: Shares):
         "unknown_share": {s: float((arrays[f"{s}.tokens"] == 0).mean()) if len(arrays[f"{s}.tokens"]) else 0.0 for s in SPLITS},
     }
     return arrays, {"words": words, "labels": labels}, meta
+
+
+def word_tests(analogies: pl.DataFrame, similarity: pl.DataFrame, words: list[str], settings: TextSettings):
+    """(arrays, tables) of the tests of word vectors: ids of their words, lower-cased where the corpus is; -1 is not in the vocabulary."""
+    index = {word: i for i, word in enumerate(words) if word != UNKNOWN}
+
+    def ids(table, columns):
+        found = [[index.get(w.lower() if settings.lower else w, -1) for w in table[c]] for c in columns]
+        return np.array(found, np.int32).reshape(len(columns), -1).T
+
+    sections = list(analogies["section"].unique(maintain_order=True))
+    place = {name: i for i, name in enumerate(sections)}
+    return {
+        "analogies": ids(analogies, ("a", "b", "c", "d")),
+        "analogies.sections": np.array([place[s] for s in analogies["section"]], np.int32),
+        "similarity": ids(similarity, ("first", "second")),
+        "similarity.scores": similarity["score"].to_numpy().astype(np.float64),
+    }, {"sections": sections}
 
 
 def pairs(table: pl.DataFrame, settings: TextSettings, shares: Shares):

@@ -23,7 +23,9 @@ class CorpusThresholds(LabelThresholds):
 
 
 KINDS = {
-    "documents": {"documents": dict.fromkeys(("doc_id", "split", "text", "label", "group"), pl.String)},
+    "documents": {"documents": dict.fromkeys(("doc_id", "split", "text", "label", "group"), pl.String),
+                  "analogies": dict.fromkeys(("section", "a", "b", "c", "d"), pl.String),
+                  "similarity": {"first": pl.String, "second": pl.String, "score": pl.Float64}},
     "pairs": {"pairs": dict.fromkeys(("pair_id", "split", "source", "target", "group"), pl.String)},
     "questions": {"questions": {"question_id": pl.String, "split": pl.String, "question": pl.String, "answer": pl.String,
                                 "label": pl.Int8, "group": pl.String}},
@@ -31,6 +33,7 @@ KINDS = {
                           "counts": pl.List(pl.Int32)}},
 }
 TEXTS = {"documents": ["text"], "pairs": ["source", "target"], "questions": ["question", "answer"], "counts": ["words"]}
+WORDS_OF_TESTS = {"analogies": ["a", "b", "c", "d"], "similarity": ["first", "second"]}
 IDS = {"documents": "doc_id", "pairs": "pair_id", "questions": "question_id", "counts": "doc_id"}
 WORD = r"[\w\p{M}]+|[^\w\s]"  # a mark of punctuation is a token, as in prepare
 
@@ -60,6 +63,8 @@ def rows(data: Dataset, t: CorpusThresholds) -> list[Check]:
     found += [Check(f"words_of_{c}", kind, c, f"{t.min_words} to {t.max_words} words", value=pl.col(f"_words_{c}"),
                     arguments={"min_value": t.min_words, "max_value": t.max_words}) for c in texts]
     found.append(checks.known_split(kind))
+    for name in sorted(data.tables.keys() - {kind}):  # tests of word vectors
+        found += [checks.present(name, c) for c in KINDS[kind][name]] + checks.encoded(name, WORDS_OF_TESTS[name])
     if kind == "questions":
         found += [checks.present(kind, "label"),
                   Check("label_is_right_or_wrong", kind, "label", "0 or 1", "ExpectColumnValuesToBeInSet", {"value_set": [0, 1]}),
@@ -117,4 +122,5 @@ def _vocabulary(frame: pl.DataFrame, kind: str) -> int:
                                    for c in TEXTS[kind]]).n_unique()).item()
 
 
-SUITE = Suite(thresholds=CorpusThresholds, kinds=KINDS, measure=measure, passes=(rows, splits, copies, whole))
+SUITE = Suite(thresholds=CorpusThresholds, kinds=KINDS, measure=measure, passes=(rows, splits, copies, whole),
+              optional=("analogies", "similarity"))
