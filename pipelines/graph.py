@@ -27,6 +27,7 @@ class Stage:
     outs: tuple[str, ...]  # paths it writes
     resource: str  # cpu or gpu, from `meta: {resource: ...}`
     memory: float  # GB it asks for, from `meta: {memory: ...}`; 0 where it does not say
+    uncached: tuple[str, ...] = ()  # those of its outputs that DVC does not keep in its cache (`cache: false`)
 
     @property
     def group(self) -> str:
@@ -65,7 +66,8 @@ class Graph:
             raise InputError(f"dvc.yaml: stage {name}: meta.memory is GB, a number of at least 0; found {memory!r}")
         params = tuple((self._path(dep), key) for dep in stage.params for key in (dep.params or [""]))
         files = tuple(self._path(dep) for dep in stage.deps if dep not in stage.params)
-        return Stage(name, tuple(sorted(needs)), params, files, tuple(self._path(out) for out in stage.outs), resource, float(memory))
+        return Stage(name, tuple(sorted(needs)), params, files, tuple(self._path(out) for out in stage.outs), resource, float(memory),
+                     tuple(self._path(out) for out in stage.outs if not out.use_cache))
 
     def _path(self, item) -> str:
         return os.path.relpath(item.fs_path, self.root) if item.fs.protocol == "local" else str(item)
