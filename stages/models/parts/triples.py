@@ -1,4 +1,4 @@
-"""Kernels of the translation models: membership of triples, corruption that never makes a training triple, one gradient step a triple."""
+"""Kernels of the translation models: corruption that never makes a training triple, one gradient step a triple."""
 
 from __future__ import annotations
 
@@ -7,103 +7,120 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from stages.models.parts.sampling import MIX1, S31, below, stream, uniform
+from stages.models.parts.distances import DISTANCES
+from stages.models.parts.sampling import below, stream, uniform
 
 FAST = {"reassoc", "contract", "nsz", "arcp"}
 TRIES = 100  # draws for one corruption before it is given up: an entity linked to nearly all others may have none
+OBJECTIVES = {"margin": 1, "self_adversarial": 2, "softmax": 3}
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What corruption has to know: an open-addressing table of the training triples' keys, and how often a relation's head is replaced."""
+    """What a step has to know of the training triples.
 
-    slots: np.ndarray  # int64, -1 for empty; a power of two of them
-    head_share: np.ndarray  # float64 [relations]
+    rows int32 [n, 7]: head, relation, tail; first and last + 1 in `tails` of the tails of (head, relation); likewise in `heads` of the
+    heads of (relation, tail). tails, heads int32 [n]: those of one pair side by side, sorted. head_share float64 [relations]: how often
+    the head is the one replaced.
+    """
 
-
-@njit(nogil=True, cache=True)
-def _slot(key, mask):
-    z = np.uint64(key) * MIX1
-    return np.int64((z ^ (z >> S31)) & np.uint64(mask))
-
-
-@njit(nogil=True, cache=True)
-def _fill(slots, keys):
-    mask = len(slots) - 1
-    for key in keys:
-        i = _slot(key, mask)
-        while slots[i] != -1 and slots[i] != key:
-            i = (i + 1) & mask
-        slots[i] = key
+    rows: np.ndarray
+    tails: np.ndarray
+    heads: np.ndarray
+    head_share: np.ndarray
 
 
-@njit(nogil=True, cache=True)
-def is_known(slots, head, relation, tail, entities, relations):
-    """Whether the triple is in the table."""
-    key = (head * relations + relation) * entities + tail
-    mask = len(slots) - 1
-    i = _slot(key, mask)
-    while slots[i] != -1:
-        if slots[i] == key:
-            return True
-        i = (i + 1) & mask
-    return False
-
-
-def facts_of(triples: np.ndarray, entities: int, relations: int, corruption: str) -> Facts:
+def facts_of(triples: np.ndarray, relations: int, corruption: str) -> Facts:
     """Facts of training triples int32 [n, 3].
 
     `unif` replaces head and tail equally often; `bern` (Wang et al. 2014, section 3.2) the head with probability tph / (tph + hpt), tails
     per head and heads per tail of the relation, so that a 1-N relation gets fewer false negatives.
     """
-    head, relation, tail = np.asarray(triples, np.int64).T
-    slots = np.full(1 << max(4, int(4 * len(triples) - 1).bit_length()), -1, np.int64)
-    _fill(slots, (head * relations + relation) * entities + tail)
+    triples = np.unique(triples, axis=0, return_inverse=True)
+    triples, again = triples[0].astype(np.int64), triples[1].ravel()
+    head, relation, tail = triples.T
+    tails, tail_span, by_head = _grouped(head * relations + relation, tail)
+    heads, head_span, by_tail = _grouped(tail * relations + relation, head)
     share = np.full(relations, 0.5)
     if corruption == "bern":
         n = np.bincount(relation, minlength=relations)
-        heads = np.bincount(np.unique(relation * entities + head) // entities, minlength=relations)
-        tails = np.bincount(np.unique(relation * entities + tail) // entities, minlength=relations)
         seen = n > 0
-        tph, hpt = n[seen] / heads[seen], n[seen] / tails[seen]
+        tph, hpt = (n[seen] / np.bincount(keys % relations, minlength=relations)[seen] for keys in (by_head, by_tail))
         share[seen] = tph / (tph + hpt)
-    return Facts(slots, share)
+    return Facts(np.hstack([triples, tail_span, head_span]).astype(np.int32)[again], tails, heads, share)
+
+
+def _grouped(key: np.ndarray, value: np.ndarray):
+    """(values int32 in the order of (key, value), span of each row's key [n, 2], the distinct keys)."""
+    order = np.lexsort((value, key))
+    distinct, place, counts = np.unique(key, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return value[order].astype(np.int32), np.stack([last - counts, last], 1)[place], distinct
 
 
 @njit(nogil=True, cache=True)
-def corrupt(state, head, relation, tail, slots, head_share, entities):
-    """(entity, 1 if it replaces the head else 0) that makes no training triple; entity -1 if none was found."""
-    relations = len(head_share)
-    at_head = 1 if uniform(state) < head_share[relation] else 0
+def is_among(values, first, last, value):
+    """Whether `value` is in the sorted values[first:last]."""
+    while first < last:
+        middle = (first + last) >> 1
+        if values[middle] < value:
+            first = middle + 1
+        elif values[middle] > value:
+            last = middle
+        else:
+            return True
+    return False
+
+
+@njit(nogil=True, cache=True)
+def corrupt(state, row, share, tails, heads, entities):
+    """(entity, 1 if it replaces the head else 0) that makes no training triple of the one in `row` of Facts; entity -1 if none was found.
+
+    share: probability that the head is the one replaced.
+    """
+    at_head = 1 if uniform(state) < share else 0
+    own, known = (row[0], heads) if at_head else (row[2], tails)
+    first, last = (row[5], row[6]) if at_head else (row[3], row[4])
     for _ in range(TRIES):
         entity = below(state, entities)
-        if at_head:
-            if not is_known(slots, entity, relation, tail, entities, relations):
-                return entity, at_head
-        elif not is_known(slots, head, relation, entity, entities, relations):
+        if entity != own and (last - first == 1 or not is_among(known, first, last, entity)):
             return entity, at_head
     return np.int64(-1), at_head
 
 
 @njit(fastmath=FAST, nogil=True, cache=True, inline="always")
-def distance(entity, relation, h, r, t, norm, slope):
-    """d(h + r, t) in the L1 or L2 norm; its gradient with respect to h (and r, and minus t) goes into `slope` [D]."""
-    total = np.float32(0.0)
-    if norm == 1:
+def _offset(entity, relation, normal, h, r, t, slope):
+    """h + r - t into `slope` [D], h - t projected on the plane of r where `normal` has rows. Returns w.(h - t), 0 without planes."""
+    along = np.float32(0.0)
+    if len(normal):
         for i in range(len(slope)):
-            gap = entity[h, i] + relation[r, i] - entity[t, i]
+            along += normal[r, i] * (entity[h, i] - entity[t, i])
+        for i in range(len(slope)):
+            slope[i] = entity[h, i] - entity[t, i] + relation[r, i] - along * normal[r, i]
+    else:
+        for i in range(len(slope)):
+            slope[i] = entity[h, i] + relation[r, i] - entity[t, i]
+    return along
+
+
+@njit(fastmath=FAST, nogil=True, cache=True, inline="always")
+def _size(slope, distance):
+    """The distance of an offset; its gradient takes the offset's place."""
+    total = np.float32(0.0)
+    if distance == 1:
+        for i in range(len(slope)):
+            gap = slope[i]
             total += abs(gap)
             slope[i] = np.float32(gap > 0) - np.float32(gap < 0)
         return total
     for i in range(len(slope)):
-        gap = entity[h, i] + relation[r, i] - entity[t, i]
-        total += gap * gap
-        slope[i] = gap
-    total = np.sqrt(total)
-    if total > 0:
-        inverse = np.float32(1.0) / total
-        for i in range(len(slope)):
-            slope[i] *= inverse
+        total += slope[i] * slope[i]
+    factor = np.float32(2.0)
+    if distance == 2:
+        total = np.sqrt(total)
+        factor = np.float32(1.0) / total if total > 0 else np.float32(0.0)
+    for i in range(len(slope)):
+        slope[i] *= factor
     return total
 
 
@@ -132,12 +149,53 @@ def adversarial_weights(distances, n, margin, temperature, weights):
         nearest = min(nearest, distances[i])
     total = 0.0
     for i in range(1, n):
-        total += np.exp(temperature * (nearest - distances[i]))
+        weights[i] = np.exp(temperature * (nearest - distances[i]))
+        total += weights[i]
     for i in range(1, n):
-        p = np.exp(temperature * (nearest - distances[i])) / total
-        weights[i] = -p / (1.0 + np.exp(distances[i] - margin))
-        loss += p * np.log1p(np.exp(margin - distances[i]))
+        p, closeness = weights[i] / total, np.exp(margin - distances[i])
+        weights[i] = -p * closeness / (1.0 + closeness)
+        loss += p * np.log1p(closeness)
     return loss
+
+
+@njit(nogil=True, cache=True)
+def softmax_weights(distances, n, weights):
+    """-log(exp(-d_0) / sum_i exp(-d_i)), the true triple among the i; as margin_weights."""
+    nearest, total = np.inf, 0.0
+    for i in range(n):
+        nearest = min(nearest, distances[i])
+    for i in range(n):
+        weights[i] = np.exp(nearest - distances[i])
+        total += weights[i]
+    for i in range(n):
+        weights[i] = -weights[i] / total
+    weights[0] += 1.0
+    return distances[0] - nearest + np.log(total)
+
+
+@njit(fastmath=FAST, nogil=True, cache=True, inline="always")
+def _soft_bounds(entity, relation, normal, rows, used, r, strength, epsilon, gradients, whole, turned):
+    """strength x (sum over the step's entities [|e|^2 - 1]_+  +  [(w.d)^2 / |d|^2 - epsilon^2]_+), gradients added to the three."""
+    loss, dimension = np.float32(0.0), len(whole)
+    for j in range(used):
+        square = np.float32(0.0)
+        for i in range(dimension):
+            square += entity[rows[j], i] * entity[rows[j], i]
+        if square > 1:
+            loss += square - np.float32(1.0)
+            for i in range(dimension):
+                gradients[j, i] += np.float32(2.0) * strength * entity[rows[j], i]
+    dot = square = np.float32(0.0)
+    for i in range(dimension):
+        dot += normal[r, i] * relation[r, i]
+        square += relation[r, i] * relation[r, i]
+    if square > 0 and dot * dot > epsilon * epsilon * square:
+        share = dot / square
+        loss += dot * share - epsilon * epsilon
+        for i in range(dimension):
+            whole[i] += np.float32(2.0) * strength * share * (normal[r, i] - share * relation[r, i])
+            turned[i] += np.float32(2.0) * strength * share * relation[r, i]
+    return strength * loss
 
 
 @njit(fastmath=FAST, nogil=True, cache=True, inline="always")
@@ -169,73 +227,95 @@ def normalise(table, row):
 
 
 @njit(fastmath=FAST, nogil=True, cache=True)
-def _train(triples, order, entity, relation, entity_squares, relation_squares, slots, head_share, negatives, norm, margin, temperature,
-           unit, lr, state):
-    dimension = entity.shape[1]
-    rows = np.empty(2 + negatives, np.int64)  # distinct entities of this step
+def _train(steps, entity, relation, normal, entity_squares, relation_squares, normal_squares, tails, heads, head_share, negatives,
+           distance, objective, margin, temperature, unit, strength, epsilon, lr, state):
+    dimension, planes = entity.shape[1], len(normal) > 0
+    rows, used = np.empty(2 + negatives, np.int64), 0  # distinct entities of this step
+    seat = np.full(len(entity), -1, np.int32)  # of an entity in rows
     gradients = np.empty((2 + negatives, dimension), np.float32)
     slope = np.empty((1 + negatives, dimension), np.float32)
     place = np.empty((1 + negatives, 2), np.int64)  # of head and tail of each triple, in rows
+    along = np.empty(1 + negatives, np.float32)
     distances, weights = np.empty(1 + negatives), np.empty(1 + negatives)
-    whole = np.empty(dimension, np.float32)
+    whole, turned = np.empty(dimension, np.float32), np.zeros(dimension, np.float32)  # gradients of the relation and of its normal
     loss = 0.0
-    for index in order:
-        h, r, t = np.int64(triples[index, 0]), np.int64(triples[index, 1]), np.int64(triples[index, 2])
-        rows[0], used = h, 1
+    for step in steps:
+        h, r, t = np.int64(step[0]), np.int64(step[1]), np.int64(step[2])
+        for j in range(used):
+            seat[rows[j]] = -1
+        rows[0], seat[h], used = h, 0, 1
         if t != h:
-            rows[1], used = t, 2
+            rows[1], seat[t], used = t, 1, 2
         place[0, 0], place[0, 1] = 0, used - 1
-        distances[0] = distance(entity, relation, h, r, t, norm, slope[0])
+        along[0] = _offset(entity, relation, normal, h, r, t, slope[0])
+        distances[0] = _size(slope[0], distance)
         n = 1
         for _ in range(negatives):
-            other, at_head = corrupt(state, h, r, t, slots, head_share, len(entity))
+            other, at_head = corrupt(state, step, head_share[r], tails, heads, len(entity))
             if other < 0:
                 continue
-            position = 0
-            while position < used and rows[position] != other:
-                position += 1
-            if position == used:
-                rows[used] = other
+            if seat[other] < 0:
+                rows[used], seat[other] = other, used
                 used += 1
-            place[n, 0] = position if at_head else place[0, 0]
-            place[n, 1] = place[0, 1] if at_head else position
-            distances[n] = distance(entity, relation, rows[place[n, 0]], r, rows[place[n, 1]], norm, slope[n])
+            place[n, 0], place[n, 1] = (seat[other], place[0, 1]) if at_head else (place[0, 0], seat[other])
+            along[n] = _offset(entity, relation, normal, rows[place[n, 0]], r, rows[place[n, 1]], slope[n])
+            distances[n] = _size(slope[n], distance)
             n += 1
         if n == 1:
             continue
-        if temperature > 0:
-            loss += adversarial_weights(distances, n, margin, temperature, weights)
-        else:
+        if objective == 1:
             found = margin_weights(distances, n, margin, weights)
-            loss += found
-            if found == 0:
-                continue
+        elif objective == 2:
+            found = adversarial_weights(distances, n, margin, temperature, weights)
+        else:
+            found = softmax_weights(distances, n, weights)
+        loss += found
+        if found == 0 and not planes:
+            continue
         gradients[:used] = 0
         whole[:] = 0
+        turned[:] = 0
         for j in range(n):
             weight = np.float32(weights[j])
             if weight != 0:
-                a, b = place[j, 0], place[j, 1]
+                a, b, dot = place[j, 0], place[j, 1], np.float32(0.0)
                 for i in range(dimension):
-                    pull = weight * slope[j, i]
-                    gradients[a, i] += pull
-                    gradients[b, i] -= pull
-                    whole[i] += pull
+                    slope[j, i] *= weight
+                    whole[i] += slope[j, i]
+                if planes:
+                    for i in range(dimension):
+                        dot += slope[j, i] * normal[r, i]
+                    for i in range(dimension):
+                        turned[i] -= dot * (entity[rows[a], i] - entity[rows[b], i]) + along[j] * slope[j, i]
+                        slope[j, i] -= dot * normal[r, i]
+                for i in range(dimension):
+                    gradients[a, i] += slope[j, i]
+                    gradients[b, i] -= slope[j, i]
+        if planes:
+            loss += _soft_bounds(entity, relation, normal, rows, used, r, np.float32(strength), np.float32(epsilon), gradients, whole,
+                                 turned)
         for j in range(used):
             _move(entity, rows[j], gradients[j], entity_squares, lr)
             if unit:
                 normalise(entity, rows[j])
         _move(relation, r, whole, relation_squares, lr)
+        if planes:
+            _move(normal, r, turned, normal_squares, lr)
+            normalise(normal, r)
     return loss
 
 
-def train(triples, order, entity, relation, entity_squares, relation_squares, facts: Facts, *, negatives, norm, margin, temperature, unit,
-          lr, seed, epoch) -> float:
-    """One pass in place over the triples `order`, one step a triple. Returns the mean loss of a triple.
+def train(facts: Facts, order, tables: dict[str, np.ndarray], *, negatives, distance, objective, margin, temperature, unit, strength,
+          epsilon, lr, seed, epoch) -> float:
+    """One pass in place over the training triples in `order`, one step a triple. Returns the mean loss of a triple.
 
-    triples int32 [n, 3]; entity, relation float32 [., D]; squares float32 [.] Adagrad accumulators, or [0] for SGD; norm 1 or 2;
-    temperature 0: margin loss, above: self-adversarial; unit: entities stay on the unit sphere.
+    tables: entity, relation and, for projections, normal, float32 [., D], and for Adagrad their `_squares` float32 [.]; distance and
+    objective: names in DISTANCES and OBJECTIVES; unit: entities stay on the unit sphere; strength and epsilon: of the soft bounds that
+    projections have.
     """
-    loss = _train(np.ascontiguousarray(triples), order, entity, relation, entity_squares, relation_squares, facts.slots, facts.head_share,
-                  negatives, norm, float(margin), float(temperature), unit, float(lr), stream(seed, epoch))
+    vectors = [tables.get(name, np.empty((0, 1), np.float32)) for name in ("entity", "relation", "normal")]
+    squares = [tables.get(f"{name}_squares", np.empty(0, np.float32)) for name in ("entity", "relation", "normal")]
+    loss = _train(facts.rows[order], *vectors, *squares, facts.tails, facts.heads, facts.head_share, negatives, DISTANCES[distance],
+                  OBJECTIVES[objective], float(margin), float(temperature), unit, float(strength), float(epsilon), float(lr),
+                  stream(seed, epoch))
     return loss / max(len(order), 1)
