@@ -6,59 +6,63 @@ from collections import defaultdict
 from collections.abc import Callable
 
 import numpy as np
+from numba import njit
 from scipy import sparse
 
-THRESHOLD = 1.5  # Bordes et al. 2013, section 4.3
 CATEGORIES = ("1-1", "1-N", "N-1", "N-N")
 POWERS = (1, 2, 3, 4)  # of the similarity between entities; the validation split chooses
-ROWS = 256  # triples scored at once
+ROWS = 256  # queries scored at once
 
 Scores = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def categories(train: np.ndarray, relations: int) -> list[str]:
-    """Category of each relation: tails a head (N on the right) and heads a tail (N on the left), more than 1.5 on average in train."""
-    found = []
-    for r in range(relations):
-        pairs = np.unique(train[train[:, 1] == r][:, [0, 2]], axis=0)
-        tails = len(pairs) / max(len(np.unique(pairs[:, 0])), 1)
-        heads = len(pairs) / max(len(np.unique(pairs[:, 1])), 1)
-        found.append(f"{'N' if heads > THRESHOLD else '1'}-{'N' if tails > THRESHOLD else '1'}")
-    return found
+@njit(nogil=True, cache=True)
+def _count(scores, rows, targets, first, last, answers, raw, filtered):
+    """Ranks of targets[i] in scores[rows[i]], the known answers[first[i]:last[i]] set aside for `filtered`. False if a score is NaN."""
+    for i in range(len(rows)):
+        row = scores[rows[i]]
+        own = row[targets[i]]
+        better = equal = strange = 0
+        for e in range(len(row)):
+            better += row[e] > own
+            equal += row[e] == own
+            strange += row[e] != row[e]
+        if strange:
+            return False
+        raw[i] = better + (equal + 1) / 2.0
+        for j in range(first[i], last[i]):
+            if answers[j] != targets[i]:
+                better -= row[answers[j]] > own
+                equal -= row[answers[j]] == own
+        filtered[i] = better + (equal + 1) / 2.0
+    return True
 
 
 def side_ranks(score: Callable[[np.ndarray], np.ndarray], triples: np.ndarray, known: np.ndarray,
                side: str) -> tuple[np.ndarray, np.ndarray]:
     """(raw, filtered) ranks [n] of the true tail (side "tail") or head among all entities.
 
-    score(block of triples [B, 3]) -> [B, entities], higher is likelier. Filtered: the other answers in `known` [m, 3] (all splits) do not
-    compete. Raises ValueError for NaN scores.
+    score(block of triples [B, 3]) -> [B, entities], higher is likelier; each (head, relation) or (relation, tail) is asked once. Filtered:
+    the other answers in `known` [m, 3] (all splits) do not compete. Raises ValueError for NaN scores.
     """
     fixed, answer = (0, 2) if side == "tail" else (2, 0)
+    triples, known = np.asarray(triples, np.int64), np.unique(known.astype(np.int64), axis=0)
     relations = int(max(known[:, 1].max(), triples[:, 1].max())) + 1
-    known = np.unique(known.astype(np.int64), axis=0)
     keys = known[:, fixed] * relations + known[:, 1]
     order = np.argsort(keys, kind="stable")
     keys, answers = keys[order], known[order, answer]
-    raw, filtered = [], []
-    for start in range(0, len(triples), ROWS):
-        block = np.asarray(triples[start : start + ROWS], np.int64)
-        scores = np.asarray(score(block))
-        if np.isnan(scores).any():
+    queries, examples, query = np.unique(triples[:, fixed] * relations + triples[:, 1], return_index=True, return_inverse=True)
+    first, last = np.searchsorted(keys, queries, "left")[query], np.searchsorted(keys, queries, "right")[query]
+    by_query = np.argsort(query, kind="stable")
+    raw, filtered = np.empty(len(triples)), np.empty(len(triples))
+    for start in range(0, len(queries), ROWS):
+        scores = np.ascontiguousarray(score(triples[examples[start : start + ROWS]]))
+        mine = by_query[slice(*np.searchsorted(query[by_query], (start, start + ROWS)))]
+        found = np.empty(len(mine)), np.empty(len(mine))
+        if not _count(scores, query[mine] - start, triples[mine, answer], first[mine], last[mine], answers, *found):
             raise ValueError("scores hold NaN: they cannot be ranked")
-        target = block[:, answer]
-        own = scores[np.arange(len(block)), target]
-        better, equal = (scores > own[:, None]).sum(1), (scores == own[:, None]).sum(1) - 1
-        raw.append(1.0 + better + equal / 2.0)
-        wanted = block[:, fixed] * relations + block[:, 1]
-        first, last = np.searchsorted(keys, wanted, "left"), np.searchsorted(keys, wanted, "right")
-        rows = np.repeat(np.arange(len(block)), last - first)
-        others = answers[np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)] or [[]]).astype(np.int64)]
-        competing = others != target[rows]
-        rows, others = rows[competing], others[competing]
-        their, mine = scores[rows, others], own[rows]
-        filtered.append(raw[-1] - np.bincount(rows, their > mine, len(block)) - np.bincount(rows, their == mine, len(block)) / 2.0)
-    return np.concatenate(raw), np.concatenate(filtered)
+        raw[mine], filtered[mine] = found
+    return raw, filtered
 
 
 def ranks(tail_scores: Scores, head_scores: Scores, triples: np.ndarray, known: np.ndarray) -> dict[str, np.ndarray]:
@@ -96,6 +100,12 @@ def measure(found: dict[str, np.ndarray], triples: np.ndarray, kinds: list[str],
     return metrics, table
 
 
+def over_all(metrics: dict[str, float], measured: int, left_out: int) -> dict[str, float]:
+    """`unseen`, and mrr_all and hits_10_all: over the left-out triples (an entity or relation never trained) too, as if never found."""
+    share = measured / (measured + left_out)
+    return {"unseen": float(left_out), **{f"{name}_all": metrics[name] * share for name in ("mrr", "hits_10")}}
+
+
 class ByFrequency:
     """random_by_frequency: an entity scores how often it is head (tail) of the relation in train, whatever the other end."""
 
@@ -121,20 +131,21 @@ class ByRules:
 
     def __init__(self, train: np.ndarray, entities: int, relations: int, support: int = 2, confidence: float = 0.1):
         self.frequency = ByFrequency(train, entities, relations)
-        self.matrices = [sparse.csr_matrix((np.ones((m := train[:, 1] == r).sum()), (train[m, 0], train[m, 2])), (entities, entities))
+        head, relation, tail = np.unique(train, axis=0).T
+        self.matrices = [sparse.csr_matrix((np.ones((m := relation == r).sum()), (head[m], tail[m])), (entities, entities))
                          for r in range(relations)]
-        for matrix in self.matrices:
-            matrix.data[:] = 1.0
-        self.rules = defaultdict(list)  # relation -> (confidence, other relation, reversed)
-        for r, mine in enumerate(self.matrices):
-            for s, theirs in enumerate(self.matrices):
-                for reverse in (False, True):
-                    if s == r and not reverse:
-                        continue
-                    common = mine.multiply(theirs.T if reverse else theirs).sum()
-                    if common >= support and common / theirs.nnz >= confidence:
-                        self.rules[r].append((float(common / theirs.nnz), s, reverse))
         self.backward = [m.T.tocsr() for m in self.matrices]
+        pairs, place = np.unique(head * entities + tail, return_inverse=True)
+        holds = sparse.csr_matrix((np.ones(len(place)), (place, relation)), (len(pairs), relations))
+        there = np.minimum(np.searchsorted(pairs, turned := pairs % entities * entities + pairs // entities), len(pairs) - 1)
+        turned = sparse.diags((pairs[there] == turned).astype(float)) @ holds[there]  # relations of each pair reversed
+        common = (holds.T @ holds).toarray(), (holds.T @ turned).toarray()  # pairs of r that s holds, as they are and reversed
+        self.rules = defaultdict(list)  # relation -> (confidence, other relation, reversed)
+        for r, s in np.ndindex(relations, relations):
+            for reverse in (False, True):
+                shared, total = common[reverse][r, s], common[False][s, s]
+                if (s != r or reverse) and shared >= support and shared / total >= confidence:
+                    self.rules[r].append((float(shared / total), s, reverse))
 
     def _scores(self, frequency, fixed, relations, forward, backward):
         scores = frequency / (frequency.max() + 1.0) * 1e-3  # below any rule

@@ -24,14 +24,16 @@ class Evaluation(Kind):
             raise InputError(f"{self.data.folder}: no {self.split} triple, so nothing can be ranked; raise split.{self.split}")
         self.known = np.concatenate(list(self.splits.values()))
         self.entities, self.relations = self.data.meta["entities"], self.data.table("relations")
-        self.categories = triples.categories(self.splits["train"], len(self.relations))
+        self.categories = [self.data.meta["categories"][name] for name in self.relations]
 
     def headline(self, metrics):
         return "mrr"
 
     def found(self, tail_scores, head_scores):
         ranks = triples.ranks(tail_scores, head_scores, self.asked, self.known)
-        return triples.measure(ranks, self.asked, self.categories, self.relations)
+        metrics, table = triples.measure(ranks, self.asked, self.categories, self.relations)
+        left_out = self.data.meta.get("left_out", {}).get(self.split, 0)
+        return (metrics | triples.over_all(metrics, len(self.asked), left_out) if left_out else metrics), table
 
     def of_model(self, model):
         need(model, "triples", "tail_scores")

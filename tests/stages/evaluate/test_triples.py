@@ -77,14 +77,18 @@ def test_summary_by_value():
                                    "raw_hits_1": 0.25, "raw_hits_3": 0.5, "raw_hits_10": 0.75})
 
 
-def test_categories_by_the_threshold():
-    one_to_one = [(i, 0, i + 5) for i in range(5)]
-    one_to_many = [(i // 3, 1, i) for i in range(12)]
-    many_to_one = [(i, 2, i // 2) for i in range(12)]
-    many_to_many = [(i, 3, j) for i in range(3) for j in range(3)]
-    exactly = [(0, 4, 1), (0, 4, 2), (3, 4, 5)]  # 3 pairs over 2 heads: 1.5, which is not more than 1.5
-    train = np.array(one_to_one + one_to_many + many_to_one + many_to_many + exactly)
-    assert triples.categories(train, 6) == ["1-1", "1-N", "N-1", "N-N", "1-1", "1-1"]
+def test_each_query_is_asked_once_however_often_its_triples_come(graph):
+    _, test, known, scores = graph
+    asked = []
+    many = np.concatenate([test, test[::-1]])
+    found, _ = triples.side_ranks(lambda b: asked.extend(map(tuple, b[:, :2].tolist())) or scores[b[:, 0], b[:, 1]], many, known, "tail")
+    assert len(asked) == len(set(asked)) == len({(h, r) for h, r, _ in test.tolist()})
+    assert found.tolist() == slow_ranks(many, known, scores)["raw_tail"]
+
+
+def test_left_out_triples_count_as_never_found():
+    found = triples.over_all({"mrr": 0.3, "hits_10": 0.5, "mean_rank": 7.0}, 90, 10)
+    assert found == pytest.approx({"unseen": 10.0, "mrr_all": 0.27, "hits_10_all": 0.45})
 
 
 def test_measure_gives_both_sides_and_categories(graph):
@@ -122,6 +126,18 @@ def test_rules_find_inverse_and_duplicate_relations_and_nothing_else():
     frequency = triples.ByFrequency(train, 60, 4)
     plain = triples.ranks(frequency.tail_scores, frequency.head_scores, test, np.concatenate([train, test]))
     assert triples.summary(plain["tail"])["mrr"] < 0.5
+
+
+def test_rules_equal_the_enumeration():
+    train = random_triples(200, 3)
+    pairs = [{(h, t) for h, r, t in train.tolist() if r == relation} for relation in range(RELATIONS)]
+    expected = {}
+    for r, s, reverse in np.ndindex(RELATIONS, RELATIONS, 2):
+        common = len(pairs[r] & ({(t, h) for h, t in pairs[s]} if reverse else pairs[s]))
+        if (s != r or reverse) and common >= 2 and common / len(pairs[s]) >= 0.1:
+            expected.setdefault(r, []).append((common / len(pairs[s]), s, bool(reverse)))
+    found = triples.ByRules(train, ENTITIES, RELATIONS).rules
+    assert len(expected) == RELATIONS and dict(found) == {r: [pytest.approx(rule) for rule in rules] for r, rules in expected.items()}
 
 
 def test_confidence_is_the_share_of_the_rules_own_pairs():
