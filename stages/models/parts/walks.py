@@ -65,7 +65,8 @@ def _alias_rows(indptr, weights, totals, alias):
         first, last = indptr[node], indptr[node + 1]
         for i in range(first, last):
             alias[i, 0], alias[i, 1] = 0, i - first
-        vose(weights[first:last] * ((last - first) / totals[node]), alias[first:last])
+        if first < last:
+            vose(weights[first:last] * ((last - first) / totals[node]), alias[first:last])
 
 
 @njit(nogil=True, cache=True, inline="always")

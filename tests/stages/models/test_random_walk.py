@@ -1,13 +1,14 @@
+import networkx as nx
 import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
 
 from stages.models import random_walk, word2vec
-from stages.models.parts import skipgram
-from stages.models.parts.sampling import shuffled
+from stages.models.parts import skipgram, softmax, unlinked
+from stages.models.parts.sampling import alias_table, shuffled
 from stages.models.parts.walks import graph_from, walk
-from stages.settings import configure
+from stages.settings import InputError, configure
 
 
 def rows_of(edges, nodes, weights=None, shuffle=None):
@@ -53,6 +54,51 @@ def test_steps_follow_the_definition_of_node2vec(p, q, weights):
     assert len(pvalues) == 18 and min(pvalues) > 1e-3 / len(pvalues) and np.mean(np.array(pvalues) < 0.05) < 0.25
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("t, v", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("p, q", [(0.25, 4.0), (4.0, 0.25)])
+def test_steps_between_long_and_short_rows_follow_it_too(p, q, t, v, weighted):
+    """0 and 1 are linked and share 2 and 3; 1 has 300 neighbours more, 0 has 8: common neighbours are scanned for, from either side."""
+    edges = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), *((0, x) for x in range(4, 12)), *((1, x) for x in range(12, 312))]
+    weights = np.random.default_rng(0).integers(1, 5, len(edges)) if weighted else np.ones(len(edges))
+    weights[0] = 60 if weighted else 1  # the step from 0 to 1 is to be a frequent one
+    graph = graph_from(*rows_of(edges, 312, weights), q)
+    paths = walk(graph, np.full(250_000 if v == 1 and not weighted or t == 1 else 60_000, t), 3, p, q, seed=2, epoch=0)
+    found = np.bincount(paths[paths[:, 1] == v, 2], minlength=312)
+    expected = enumerated(edges, 312, weights, t, v, p, q)
+    groups = [[0, 1], [2], [3], range(4, 12), range(12, 312)]
+    found, expected = (np.array([x[list(g)].sum() for g in groups]) for x in (found, expected))
+    assert found.sum() > 500 and not found[expected == 0].any()
+    assert chisquare(found[expected > 0], found.sum() * expected[expected > 0]).pvalue > 1e-3
+
+
+def test_the_karate_club_by_hand():
+    """Zachary's members: 1 knows 0, 2, 3, 7, 13, 17, 19, 21 and 30; all but 30 know 0 too. 16 knows 5 and 6, who know each other."""
+    club = nx.karate_club_graph()
+    graph = graph_from(*rows_of(list(club.edges), 34), 4.0)
+    paths = walk(graph, np.arange(34).repeat(4000), 8, 0.25, 4.0, seed=0, epoch=0)
+    steps = np.concatenate([paths[:, i : i + 3] for i in range(6)])
+    after = np.bincount(steps[(steps[:, 0] == 0) & (steps[:, 1] == 1), 2], minlength=34)
+    known = [0, 2, 3, 7, 13, 17, 19, 21, 30]
+    assert after.sum() == after[known].sum()
+    assert chisquare(after[known], after.sum() * np.array([4, 1, 1, 1, 1, 1, 1, 1, 0.25]) / 11.25).pvalue > 1e-3
+    after = np.bincount(steps[(steps[:, 0] == 5) & (steps[:, 1] == 16), 2], minlength=34)
+    assert after.sum() == after[[5, 6]].sum() and chisquare(after[[5, 6]], after.sum() * np.array([0.8, 0.2])).pvalue > 1e-3
+
+
+def test_any_number_of_threads_walks_the_same():
+    graph = graph_from(*rows_of(EDGES, 7, WEIGHTS), 4.0)
+    paths = [walk(graph, np.arange(1000) % 7, 20, 0.25, 4, seed=1, epoch=2, threads=threads) for threads in (1, 2, 3)]
+    assert np.array_equal(paths[0], paths[1]) and np.array_equal(paths[0], paths[2])
+    with pytest.raises(ValueError, match="made for q = 1"):
+        walk(graph_from(*rows_of(EDGES, 7)), np.arange(7), 5, 1, 2, seed=0, epoch=0)
+
+
+def test_a_walk_gets_out_of_a_dead_end_whatever_p_is():
+    graph = graph_from(*rows_of([(0, 1), (1, 2)], 3))
+    assert walk(graph, np.array([0]), 4, 1e12, 1.0, seed=0, epoch=0)[0].tolist()[:3] == [0, 1, 2]
+
+
 def test_the_first_step_goes_by_weight():
     graph = graph_from(*rows_of(EDGES, 6, WEIGHTS), 4)
     found = np.bincount(walk(graph, np.ones(40_000, int), 2, 0.25, 4, seed=0, epoch=0)[:, 1], minlength=6)
@@ -94,7 +140,8 @@ def fit(model, data, first=0, last=4, epochs=4, seed=0, threads=1):
     return model
 
 
-@pytest.mark.parametrize("settings", [{}, {"p": 0.25, "q": 4.0}, {"exponent": 1.0}])
+@pytest.mark.parametrize("settings", [{}, {"p": 0.25, "q": 4.0}, {"exponent": 1.0}, {"exclude": True, "walks": 2},
+                                      {"objective": "softmax", "batch": 512, "walks": 2}])
 def test_planted_communities_and_held_out_edges_are_recovered(settings):
     data, labels = communities()
     model = model_of(60, lr=0.1, **settings)
@@ -124,6 +171,56 @@ def test_an_epoch_is_skip_gram_over_fresh_walks():
     np.testing.assert_array_equal(model.node.numpy(), inputs)
 
 
+def test_the_softmax_step_is_that_of_the_written_out_loss():
+    """One batch: every pair of neighbours on the walks, -log softmax over all nodes by autograd, a step of Adagrad."""
+    data, _ = communities()
+    model = model_of(60, walks=1, length=5, objective="softmax", window=2, shrink=False, batch=10**6, lr=0.3, lr_end=0.3)
+    torch.nn.init.normal_(model.context, generator=torch.Generator().manual_seed(1))
+    z, y = (t.detach().clone().requires_grad_() for t in (model.node, model.context))
+    paths = walk(graph_from(data["indptr"], data["indices"], data["weights"]), shuffled(60, 3, 0), 5, 1, 1, seed=3, epoch=0)
+    pairs = torch.tensor([(w[i], w[j]) for w in paths.tolist() for i in range(5) for j in range(5) if 0 < abs(i - j) <= 2])
+    loss = -torch.log_softmax(z[pairs[:, 0]] @ y.T, 1)[torch.arange(len(pairs)), pairs[:, 1]].sum()
+    loss.backward()
+    examples, terms = model.epoch(data, 3, 0, 1, 1)
+    assert examples == len(pairs) and terms["loss"] == pytest.approx(loss.item() / len(pairs), rel=1e-5)
+    for parameter, before in ((model.node, z), (model.context, y)):
+        expected = before.detach() - 0.3 * before.grad / ((1 + before.grad**2).sqrt() + softmax.EPSILON)
+        torch.testing.assert_close(parameter.data, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_no_neighbour_is_noise_where_they_are_excluded():
+    """A walk 0, 1 on the path 0 - 1 - 2, node 2 all the noise there is: noise to 0, but not to 1, its neighbour."""
+    indptr, indices, _ = rows_of([(0, 1), (1, 2)], 3)
+    rng = np.random.default_rng(0)
+    tables = [rng.normal(size=(3, 16)).astype(np.float32) for _ in range(2)]
+    z, y = (torch.from_numpy(t.astype(np.float64)).requires_grad_() for t in tables)
+    rate = 1e-4
+    pairs, mean = unlinked.train(np.array([[0, 1]], np.int32), indptr, indices, *tables, alias_table(np.array([0.0, 0, 1])), window=1,
+                                 shrink=False, k=3, rates=(rate, rate), seed=0, epoch=0, part=0)
+    none = torch.empty((1, 0), dtype=torch.long)
+    loss = (random_walk.written_out_loss(z, y, None, torch.tensor([[0]]), torch.tensor([1]), torch.tensor([[2, 2, 2]]))
+            + random_walk.written_out_loss(z, y, None, torch.tensor([[1]]), torch.tensor([0]), none))
+    loss.backward()
+    assert pairs == 2 and mean == pytest.approx(loss.item() / 2, rel=1e-3)
+    for table, before in zip(tables, (z, y), strict=True):
+        torch.testing.assert_close((before.detach() - torch.from_numpy(table)) / rate, before.grad, atol=0.02, rtol=0.02)
+
+
+def test_settings_that_cannot_go_together_are_one_line():
+    with pytest.raises(InputError, match="model.exclude: the softmax has no noise"):
+        model_of(60, objective="softmax", exclude=True)
+
+
+def test_isolated_nodes_keep_their_start_and_disturb_nothing():
+    indptr, indices, weights = rows_of(EDGES, 8)  # 6 and 7 have no edge
+    for settings in ({}, {"p": 0.5, "q": 2.0}, {"objective": "softmax"}, {"exclude": True}):
+        model = model_of(8, **settings)
+        before = model.node.clone()
+        fit(model, {"indptr": indptr, "indices": indices, "weights": weights}, last=2)
+        moved = (model.node != before).any(1)
+        assert moved[:6].all() and not moved[6:].any() and torch.isfinite(model.node).all()
+
+
 def test_noise_goes_by_weighted_degree():
     data, _ = communities()
     table = model_of(60, exponent=1.0).noise(data)
@@ -132,7 +229,7 @@ def test_noise_goes_by_weighted_degree():
     np.testing.assert_allclose(share, np.diff(data["indptr"]) / data["indptr"][-1], atol=1e-8)
 
 
-@pytest.mark.parametrize("settings", [{}, {"p": 0.5, "q": 2.0}])
+@pytest.mark.parametrize("settings", [{}, {"p": 0.5, "q": 2.0}, {"objective": "softmax"}, {"exclude": True}])
 def test_same_seed_same_bytes_and_resuming_is_exact(settings):
     data, _ = communities()
     whole = fit(model_of(60, **settings), data).state_dict()
