@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines import movements, summary
-from pipelines.movements import METRICS, Comparison, Movement, Value
+from pipelines.metrics import METRICS, Value
+from pipelines.movements import Comparison, Movement
 from pipelines.revisions import WORKSPACE, Revision, Workspace
 from stages.command import FAILED, command
 from stages.params import Compare, known_metrics

@@ -14,20 +14,12 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from pipelines.metrics import METRICS, Value, values
 from pipelines.revisions import Revision, Workspace
 from stages.params import Compare, leaves
 
-METRICS, STUDY, ENVIRONMENT = "reports/metrics", "reports/study", "reports/provenance.json"
+STUDY, ENVIRONMENT = "reports/study", "reports/provenance.json"
 DATA = ("data/raw/", "data/prepared/")
-
-
-@dataclass(frozen=True)
-class Value:
-    """A metric over seeds: mean (None where it is not defined), standard deviation (None for one seed), number of seeds."""
-
-    mean: float | None
-    sd: float | None = None
-    n: int = 1
 
 
 @dataclass(frozen=True)
@@ -121,22 +113,6 @@ def state(source: Workspace | Revision) -> State:
         {run: content.get("features") for run, content in found.items()},
         table("params.yaml", safe_yaml), lock if isinstance(lock, dict) else {},
         {run: environments[key] for run, key in (noted.get("runs") or {}).items() if key in environments}, runs(STUDY), broken)
-
-
-def values(content: Mapping) -> dict[tuple[str, str], Value]:
-    """{(baseline or "", metric): Value} of a metrics file; what is no metric is left out."""
-    groups = [("", content), *(item for item in (content.get("baselines") or {}).items() if isinstance(item[1], dict))]
-    return {(name, metric): value(entry) for name, entries in groups for metric, entry in entries.items()
-            if isinstance(entry, dict) and "mean" in entry}
-
-
-def value(entry: Mapping) -> Value:
-    mean, sd, n = entry["mean"], entry.get("sd"), entry.get("n", 1)
-    return Value(float(mean) if is_number(mean) else None, float(sd) if is_number(sd) else None, n if isinstance(n, int) and n > 0 else 1)
-
-
-def is_number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def standard_error(first: Value, last: Value, study: Value | None = None) -> tuple[float, str]:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines.processes import Outcome
-from pipelines.summary import read_yaml
-from stages.files import replacing
+from pipelines.summary import read_yaml, runs_of
+from stages.files import replacing, write_json
 
 PAGE = Path("reports/provenance.html")
+RECORD = Path("reports/provenance.json")
+# vector and matrix extensions, as /proc/cpuinfo names them: they decide how libraries order and round sums
+INSTRUCTIONS = re.compile(r"avx|amx|fma|sse4|asimd|sve|sme2?$|bf16")
+NO_NUMBERS = ("dvc", "prefect", "altair")  # libraries that move and draw numbers and compute none
+NOT_RUN = Outcome("not run")
 LIBRARIES = ("torch", "numpy", "numba", "scipy", "scikit-learn", "polars", "pyarrow", "great-expectations", "torchmetrics", "safetensors",
              "networkx", "dvc", "prefect", "altair")
 
@@ -66,6 +73,38 @@ def machine() -> dict[str, str]:
     for number, card in enumerate(sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))):
         found[f"device {number}"] = entry(card, "Model") or "NVIDIA"
     return found
+
+
+def environment() -> dict:
+    """What can change bytes: system, processor, its vector instructions, graphics devices, libraries. The same on machines of one kind."""
+    flags = (entry(Path("/proc/cpuinfo"), "flags") or entry(Path("/proc/cpuinfo"), "Features")).split()
+    devices = {key: name for key, name in machine().items() if key.startswith("device ")}
+    return {"system": f"{platform.system()} {platform.machine()}", "processor": processor(),
+            "instructions": sorted(flag for flag in set(flags) if INSTRUCTIONS.match(flag)), **devices,
+            "versions": {name: version for name, version in versions().items() if name not in NO_NUMBERS}}
+
+
+def record(root: Path, outcomes: Mapping[str, Outcome]) -> None:
+    """Note in reports/provenance.json, which is in git, on what the runs trained or measured by this flow ran.
+
+    A run that DVC found unchanged or took from its cache keeps its entry, so that a rerun with nothing to do changes no byte. DVC does not
+    know the file: it may differ between machines whose results do not.
+    """
+    ran = {run for run in runs_of(outcomes) for group in ("train", "evaluate") if outcomes.get(f"{group}@{run}", NOT_RUN).state == "done"}
+    if not ran:
+        return
+    path = root / RECORD
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+        environments, runs = dict(old["environments"]), dict(old["runs"])
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: git has what it was
+        environments, runs = {}, {}
+    now = environment()
+    key = hashlib.sha256(json.dumps(now, sort_keys=True).encode()).hexdigest()[:12]
+    there = {file.stem for file in (root / "reports" / "metrics").glob("*.json")}
+    runs = {run: value for run, value in sorted({**runs, **dict.fromkeys(ran, key)}.items()) if run in there}
+    environments = {name: content for name, content in sorted({**environments, key: now}.items()) if name in runs.values()}
+    write_json(path, {"environments": environments, "runs": runs})
 
 
 def processor() -> str:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pipelines import provenance, summary
+from pipelines import history, provenance, summary
 from pipelines.disk import full_is_one_error
 from pipelines.graph import Graph, Plan, lock_order, plan, settle_lock, show
 from pipelines.processes import Outcome, Processes
@@ -161,6 +161,7 @@ def finish(root: Path, wanted: Plan, seconds: Mapping[str, float], outcomes: Map
     page = provenance.render(root, seconds, outcomes)
     if report_is_current(root, wanted, outcomes):
         print(f"report: {root / REPORT}")
+    history.render(root)
     print(f"provenance: {page}", flush=True)
 
 

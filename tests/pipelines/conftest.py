@@ -159,7 +159,8 @@ def steer(folder: Path, what: str, stage: str, text: str = "") -> Path:
 @pytest.fixture(scope="session")
 def fresh(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("fresh")
-    ignored = "/data/\n/reports/timing\n/reports/index.html\n/reports/provenance.html\n/slow\n/fail\n/child\n/meet\n/spans\n"
+    ignored = "/data/\n/reports/timing\n/reports/index.html\n/reports/provenance.html\n/reports/history.html\n" + (
+        "/slow\n/fail\n/child\n/meet\n/spans\n")
     files = {"params.yaml": PARAMS, "dvc.yaml": DVC, "work.py": WORK, ".gitignore": ignored, ".dvcignore": "__pycache__\n"}
     for name, text in files.items():
         (folder / name).write_text(text)

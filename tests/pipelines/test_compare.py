@@ -10,7 +10,8 @@ import pytest
 
 from pipelines import movements
 from pipelines.compare import compare, markdown, tolerances
-from pipelines.movements import Value, movement, renames, standard_error
+from pipelines.metrics import Value
+from pipelines.movements import movement, renames, standard_error
 from pipelines.revisions import Objects, Revision
 from stages.params import Compare, Tolerance
 from stages.settings import InputError

@@ -22,7 +22,7 @@ for (const figure of document.querySelectorAll("figure.chart")) {
       shown = step;
       said.push(lines.length > 1 ? `${line.label} ${value}` : value);
     }
-    readout.textContent = `step ${shown}: ${said.join(" · ")}`;
+    readout.textContent = `${figure.dataset.by ?? "step"} ${shown}: ${said.join(" · ")}`;
   });
   plot.addEventListener("pointerleave", clear);
 }
