@@ -158,6 +158,7 @@ def finish(root: Path, wanted: Plan, seconds: Mapping[str, float], outcomes: Map
             print(f"\n{text}\n")
     except InputError as error:  # a broken file of one run must not hide how the flow ended
         print(f"error: {error}", file=sys.stderr)
+    provenance.record(root, outcomes)
     page = provenance.render(root, seconds, outcomes)
     if report_is_current(root, wanted, outcomes):
         print(f"report: {root / REPORT}")
