@@ -96,7 +96,7 @@ def _server(home: Path, port: int, log: Path, processes: Processes, meanwhile: C
         child.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(10)
-            processes.ended(child)
+            processes.ended(child.pid)
 
 
 def settle() -> None:

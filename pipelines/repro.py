@@ -144,10 +144,11 @@ def run(root: Path, wanted: Plan, slots: Slots, options: argparse.Namespace, loc
         wait_for(check_settings)
         print(f"{len(wanted.stages)} of {len(wanted.scope)} stages to run, {slots.cpu} at a time", flush=True)
 
-    with Processes(lock) as processes, (flow.api(options.api, checked) if options.api
-                                        else flow.server(root / flow.HOME, processes, checked)):
-        with View(len(wanted.stages)) as view:
-            return flow.execute(wanted, root, slots, processes, view, options.retries, seconds)
+    with Processes(lock) as processes:
+        processes.warm()
+        with (flow.api(options.api, checked) if options.api else flow.server(root / flow.HOME, processes, checked)):
+            with View(len(wanted.stages)) as view:
+                return flow.execute(wanted, root, slots, processes, view, options.retries, seconds)
 
 
 def finish(root: Path, wanted: Plan, seconds: Mapping[str, float], outcomes: Mapping[str, Outcome]) -> None:
