@@ -122,8 +122,11 @@ def api(address: str, first: Callable[[], None]) -> Iterator[None]:
 
 
 def execute(plan: Plan, root: Path, slots: schedule.Slots, processes: Processes, view: View, retries: int = 0,
-            seconds: Mapping[str, float] | None = None) -> dict[str, Outcome]:
-    """Run the plan as a Prefect flow; returns how each stage ended. Call from the main thread, with the API of PREFECT_API_URL up."""
+            seconds: Mapping[str, float] | None = None, elsewhere: Callable[..., Outcome] | None = None) -> dict[str, Outcome]:
+    """Run the plan as a Prefect flow; returns how each stage ended. Call from the main thread, with the API of PREFECT_API_URL up.
+
+    `elsewhere` runs a stage in the place of `run_stage`: `pipelines.cluster.coordinator.Cluster.run`.
+    """
     import logging
 
     from prefect import flow, task
@@ -144,8 +147,11 @@ def execute(plan: Plan, root: Path, slots: schedule.Slots, processes: Processes,
           retry_condition_fn=lambda *_: not processes.ending)
     def run_one(name: str, slot: tuple[str, int]) -> str:
         try:
-            outcomes[name] = run_stage(name, processes, root, root / log_of(name), get_run_logger().info,
-                                       lambda text: view.line(name, text), plan.why[name] == ["forced"], stage_environment(slot))
+            tell, show, forced = get_run_logger().info, lambda text: view.line(name, text), plan.why[name] == ["forced"]
+            if elsewhere:
+                outcomes[name] = elsewhere(name, processes, root / log_of(name), tell, show, forced)
+            else:
+                outcomes[name] = run_stage(name, processes, root, root / log_of(name), tell, show, forced, stage_environment(slot))
         except OSError as error:
             if error.errno not in FULL:
                 raise

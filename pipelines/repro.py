@@ -6,6 +6,7 @@ DVC decides what is stale, Prefect runs it; where nothing is stale, nothing is s
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -32,6 +33,7 @@ EXAMPLES = """examples:
   python -m pipelines.repro evaluate@vae       one run, and what it needs
   python -m pipelines.repro train --jobs 4     all trainings, four stages at a time
   python -m pipelines.repro train@gan --force  once more, stale or not
+  python -m pipelines.repro --runner dask://HOST:8786 --remote NAME   on a cluster (docs/cluster.md)
 """
 
 
@@ -47,7 +49,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--retries", type=at_least(0), default=0, help="further tries of a stage that failed (%(default)s)")
     parser.add_argument("--wait", action="store_true", help="when another flow runs in this workspace, wait for it")
     parser.add_argument("--api", help="address of a Prefect server to report to, in place of a private one (http://127.0.0.1:4200/api)")
-    return parser.parse_args(arguments)
+    parser.add_argument("--runner", metavar="ADDRESS", help="run the stages on a cluster: dask://HOST:PORT, ray://HOST:PORT, ray://auto or "
+                                                            "ray://local; its workers say how many at a time")
+    parser.add_argument("--remote", metavar="NAME", help="with --runner: the DVC remote that data goes through (the default remote)")
+    parser.add_argument("--strict", action="store_true", help="with --runner: refuse workers with other versions or instructions than here")
+    options = parser.parse_args(arguments)
+    if not options.runner and (options.remote or options.strict):
+        raise InputError(f"{'--remote' if options.remote else '--strict'} says how a cluster is used; name one with --runner ADDRESS")
+    return options
 
 
 def at_least(low: int):
@@ -86,6 +95,10 @@ def quietly_piped() -> None:
 
 def reproduce(root: Path, options: argparse.Namespace, lock: int) -> int:
     """Plan, run, tell. Returns the exit code."""
+    if options.runner:
+        from pipelines.cluster import coordinator
+
+        coordinator.check(root, options.runner, options.remote)
     wanted = planned(root, options.targets, options.force)
     seconds = read_json(root / DURATIONS) if (root / DURATIONS).is_file() else {}
     if not wanted.stages:
@@ -94,7 +107,11 @@ def reproduce(root: Path, options: argparse.Namespace, lock: int) -> int:
         return 0
     check_settings = module(root, "stages.check")  # while the server starts; imports torch
     slots, before = Slots(options.jobs, devices()[:options.gpus], memory()), lock_order(root)
-    outcomes = run(root, wanted, slots, options, lock, seconds, check_settings)
+    with contextlib.ExitStack() as leaving:
+        cluster = None
+        if options.runner:
+            cluster = leaving.enter_context(coordinator.connected(root, wanted, options.runner, options.remote, options.strict))
+        outcomes = run(root, wanted, slots, options, lock, seconds, check_settings, cluster)
     settle_lock(root, before, wanted.scope)
     seconds = {**seconds, **{name: round(o.seconds, 2) for name, o in outcomes.items() if o.state == "done"}}
     write_json(root / DURATIONS, dict(sorted(seconds.items())))
@@ -135,20 +152,23 @@ def wait_for(child: subprocess.Popen | None) -> None:
 
 
 def run(root: Path, wanted: Plan, slots: Slots, options: argparse.Namespace, lock: int, seconds: Mapping[str, float],
-        check_settings: subprocess.Popen | None) -> dict[str, Outcome]:
-    """The plan through Prefect, on a private server or on the one that was named."""
+        check_settings: subprocess.Popen | None, cluster=None) -> dict[str, Outcome]:
+    """The plan through Prefect, on a private server or on the one that was named; its stages here or on a `cluster`."""
     from pipelines import flow
     from pipelines.view import View
 
+    slots, elsewhere = (cluster.slots, cluster.run) if cluster else (slots, None)
+
     def checked() -> None:
         wait_for(check_settings)
-        print(f"{len(wanted.stages)} of {len(wanted.scope)} stages to run, {slots.cpu} at a time", flush=True)
+        where = f" on {len(slots.workers)} workers" if cluster else ""
+        print(f"{len(wanted.stages)} of {len(wanted.scope)} stages to run{where}, {slots.cpu} at a time", flush=True)
 
     with Processes(lock) as processes:
         processes.warm()
         with (flow.api(options.api, checked) if options.api else flow.server(root / flow.HOME, processes, checked)):
             with View(len(wanted.stages)) as view:
-                return flow.execute(wanted, root, slots, processes, view, options.retries, seconds)
+                return flow.execute(wanted, root, slots, processes, view, options.retries, seconds, elsewhere)
 
 
 def finish(root: Path, wanted: Plan, seconds: Mapping[str, float], outcomes: Mapping[str, Outcome]) -> None:
