@@ -26,6 +26,7 @@ from stages.settings import InputError
 HOME = Path("data/.prefect")
 LOGS = Path("data/.logs")
 SERVER_START = 120.0  # seconds; the first start in a workspace also makes the database
+WITHOUT_SCHEDULES = ("--no-ui", "--no-scheduler", "--no-late-runs")  # the services that record task runs are all a flow needs
 # BLAS and OpenMP inside the stages get one thread each, whatever --jobs says: a share of the cores would make the order of sums, and so the
 # bytes, depend on how many stages run at once. Training sets its own number (`train.threads`), which is a parameter and tracked.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")
@@ -52,30 +53,36 @@ def private_environment(home: Path, port: int) -> None:
     os.environ.update({
         "PREFECT_HOME": str(home), "PREFECT_PROFILES_PATH": str(home / "profiles.toml"), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false", "DO_NOT_TRACK": "1",
         "PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the view shows what happens
     })
 
 
 @contextlib.contextmanager
-def server(home: Path, processes: Processes, meanwhile: Callable[[], None]) -> Iterator[None]:
-    """A Prefect server on the loopback address while the context lasts. It starts while Prefect is imported here and `meanwhile` runs."""
+def server(home: Path, processes: Processes, meanwhile: Callable[[], None], port: int = 0, schedules: bool = False) -> Iterator[None]:
+    """A Prefect server on the loopback address while the context lasts. It starts while Prefect is imported here and `meanwhile` runs.
+
+    `port` 0 takes a free one. With `schedules` it has its pages and the services that plan the runs of deployments.
+    """
     home.mkdir(parents=True, exist_ok=True)
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:
+            raise InputError(f"port {port} of 127.0.0.1 cannot be used ({error}); name a free one with --port") from None
         port = probe.getsockname()[1]
     private_environment(home, port)
     log = home / "server.log"
-    with full_is_one_error(log), _server(home, port, log, processes, meanwhile):
+    with full_is_one_error(log), _server(port, log, processes, meanwhile, () if schedules else WITHOUT_SCHEDULES):
         yield
 
 
 @contextlib.contextmanager
-def _server(home: Path, port: int, log: Path, processes: Processes, meanwhile: Callable[[], None]) -> Iterator[None]:
+def _server(port: int, log: Path, processes: Processes, meanwhile: Callable[[], None], without: tuple[str, ...]) -> Iterator[None]:
     with log.open("wb") as output:
-        # its services record the task runs; those that plan deployments are not needed
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui",
-                   "--no-scheduler", "--no-late-runs", "--analytics-off"]
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--analytics-off",
+                   *without]
         child = processes.start(command, stage=False, stdout=output, stderr=subprocess.STDOUT)
     import prefect  # noqa: F401
 

@@ -19,9 +19,12 @@ CLEARING = warden.GRACE + 5.0  # seconds in which the warden of a killed flow ha
 
 
 @contextlib.contextmanager
-def locked(root: Path, wait: bool = False) -> Iterator[int]:
-    """Hold the workspace's lock; yields its file descriptor, for the warden to inherit. Raises InputError that says who holds it."""
-    path = root / LOCK
+def locked(root: Path, wait: bool = False, lock: Path = LOCK, what: str = "flow") -> Iterator[int]:
+    """Hold the workspace's lock; yields its file descriptor, for the warden to inherit. Raises InputError that says who holds it.
+
+    Another `lock` is that of another kind of thing, `what`, of which there is one at a time.
+    """
+    path = root / lock
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -32,9 +35,9 @@ def locked(root: Path, wait: bool = False) -> Iterator[int]:
                 time.sleep(0.1)
                 continue
             if not wait:
-                raise InputError(f"another flow runs in this workspace: {holder}; wait for it, end it, or use --wait")
+                raise InputError(f"another {what} runs in this workspace: {holder}; wait for it, end it, or use --wait")
             if not told:
-                print(f"waiting for the flow that runs in this workspace: {holder}", file=sys.stderr, flush=True)
+                print(f"waiting for the {what} that runs in this workspace: {holder}", file=sys.stderr, flush=True)
                 told = True
             time.sleep(0.2)
         os.ftruncate(descriptor, 0)
