@@ -32,6 +32,7 @@ What a baseline may choose it chooses as the model does: on the validation split
 | `co_counts` | training receipts that hold both items near one another | reach: 1, 2, 3 positions or the receipt, by NDCG@10 on valid |
 | `category_back_off` | co-counts + weight × the co-count that both categories let expect | field and weight, likewise |
 | `unigram` | an output bias alone, at its optimum | – |
+| `kneser_ney` | interpolated Kneser-Ney 5-grams, one discount an order, on the same words | – |
 | `random_by_frequency` | how often an entity is head (tail) of the relation | – |
 | `rules` | duplicate and inverse relations mined on train: what leaks | – |
 | `neighbours` | entities with similar facts (idf-weighted cosine to a power) vote with their answers | power 1 to 4, by MRR on valid |

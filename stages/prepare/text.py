@@ -32,7 +32,7 @@ def tokens(texts: pl.Series, settings: TextSettings) -> pl.Series:
         texts = texts.str.to_lowercase()
     if settings.tokenizer == "characters":
         return texts.str.split("")
-    return texts.str.extract_all(r"<unk>|[\w\p{M}]+(?:['’\x{200c}\x{200d}][\w\p{M}]+)*|[^\w\s]")
+    return texts.str.extract_all(UNKNOWN + r"|[\w\p{M}]+(?:['’\x{200c}\x{200d}][\w\p{M}]+)*|[^\w\s]")
 
 
 def vocabulary(
@@ -48,7 +48,8 @@ def vocabulary(
         .len()
         .sort(["len", "w"], descending=[True, False])
     )
-    kept = counted.filter(pl.col("len") >= settings.min_count, pl.col("w").is_in(specials).not_()).head(max(settings.max_words - len(specials), 0))
+    kept = counted.filter(pl.col("len") >= settings.min_count, pl.col("w").is_in(specials).not_())
+    kept = kept.head(max(settings.max_words - len(specials), 0))
     rare = int(counted["len"].sum() - kept["len"].sum())
     counts = np.concatenate([[rare], np.zeros(len(specials) - 1, np.int64), kept["len"].to_numpy().astype(np.int64)])
     if kept.is_empty():
