@@ -32,9 +32,9 @@ def ndcg(ranks: np.ndarray, k: int) -> float:
     return _mean(np.where(ranks <= k, 1.0 / np.log2(1.0 + ranks), 0.0))
 
 
-def mrr(ranks: np.ndarray) -> float:
-    """Mean reciprocal rank."""
-    return _mean(1.0 / ranks)
+def mrr(ranks: np.ndarray, k: int | None = None) -> float:
+    """Mean reciprocal rank; with k, ranks beyond it count 0 (MRR@k)."""
+    return _mean(1.0 / ranks if k is None else np.where(ranks <= k, 1.0 / ranks, 0.0))
 
 
 def _mean(values) -> float:

@@ -8,7 +8,7 @@ query only, where seen ones cannot drown them (`_unseen`). The same pairs serve 
 
 The rivals are tuned as the model is, on the validation split's pairs, by NDCG@10 and never on the test split: first the reach within which
 two items of a receipt count as bought together (WINDOWS), then, with that reach, the field and the weight of the category back-off
-(WEIGHTS). The buckets by pair frequency always count whole receipts.
+(WEIGHTS). The mix of a model with co-counts chooses its weight likewise (MIXES). The buckets by pair frequency always count whole receipts.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ from scipy import sparse
 from stages.evaluate import ranking
 
 BUCKETS = {"0": (0, 0), "1_2": (1, 2), "3_9": (3, 9), "10_up": (10, np.inf)}
+ITEM_BUCKETS = {"0_2": (0, 2), "3_9": (3, 9), "10_29": (10, 29), "30_up": (30, np.inf)}  # training receipts with the target
+CUTS = (5, 10, 20)
 WINDOWS = (1, 2, 3, 0)  # positions apart; 0: the whole receipt
 WEIGHTS = (0.01, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+MIXES = (0.01, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 ROWS = 512  # queries scored at once
 
 
@@ -116,8 +119,13 @@ def measure(score: Callable[[np.ndarray], np.ndarray], task: Trial) -> tuple[dic
     if not ranks:
         raise ValueError("no test receipt holds two known items: nothing to rank")
     ranks, unseen_ranks, seen = map(np.concatenate, (ranks, unseen_ranks, seen))
-    cold = task.counts[task.pairs[:, 1]] < task.cold
-    metrics = {**_summary(ranks), "coverage_items": ranking.catalogue_coverage(np.concatenate(recommended), task.items)}
+    bought = task.counts[task.pairs[:, 1]]
+    cold = bought < task.cold
+    metrics = {**{f"{name}_{k}": function(ranks, k) for name, function in CUT.items() for k in CUTS}, "mrr": ranking.mrr(ranks),
+               "coverage_items": ranking.catalogue_coverage(np.concatenate(recommended), task.items),
+               **{f"{name}_cold": value for name, value in _summary(ranks[cold]).items()}}
+    for name, (low, high) in ITEM_BUCKETS.items():
+        metrics[f"ndcg_10_items_{name}"] = ranking.ndcg(ranks[(bought >= low) & (bought <= high)], 10)
     table = []
     for name, (low, high) in BUCKETS.items():
         inside = (seen >= low) & (seen <= high)
@@ -130,6 +138,9 @@ def measure(score: Callable[[np.ndarray], np.ndarray], task: Trial) -> tuple[dic
         table.append(["0, among never seen together", suffix[1:] or "any", int(part.sum()), *values.values()])
     metrics["hit_rate_10_unseen"] = ranking.hit_rate(unseen_ranks[seen == 0], 10)
     return {name: value for name, value in metrics.items() if value == value}, table
+
+
+CUT = {"hit_rate": ranking.hit_rate, "ndcg": ranking.ndcg, "mrr": ranking.mrr}
 
 
 def _summary(ranks):
@@ -159,6 +170,17 @@ def category_back_off(task: Trial, field: np.ndarray, counts: sparse.csr_matrix,
     within = task.counts / np.maximum(np.bincount(field, task.counts)[field], 1.0)
     popular = task.counts / (task.counts.max() + 1.0) * 1e-9
     return lambda query: (counts[query].toarray() + weight * within[query][:, None] * between[field[query]][:, field] * within) + popular
+
+
+def mixed(score: Callable[[np.ndarray], np.ndarray], counts: sparse.csr_matrix, weight: float) -> Callable[[np.ndarray], np.ndarray]:
+    """C(q, t) + weight p(t|q): co-counts smoothed with a model, p the softmax of its scores over all items but the query."""
+    def mix(query):
+        scores = np.array(score(query), np.float64)
+        scores[np.arange(len(query)), query] = -np.inf
+        chance = np.exp(scores - scores.max(1, keepdims=True))
+        return counts[query].toarray() + weight * chance / chance.sum(1, keepdims=True)
+
+    return mix
 
 
 def quality(score: Callable[[np.ndarray], np.ndarray], task: Trial) -> float:

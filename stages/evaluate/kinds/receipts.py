@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from stages.evaluate.probes import principal_codes
 from stages.settings import InputError
 
 SCORINGS = ("conditional", "dot", "cosine")
+SIDE_SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the metadata's vectors in those an item is scored by
+BESIDE = ("hit_rate_10", "ndcg_10", "mrr", "coverage_items", "ndcg_10_cold", "ndcg_10_pairs_0", "ndcg_10_pairs_1_2", "ndcg_10_pairs_3_9",
+          "ndcg_10_pairs_10_up", "ndcg_10_unseen", "ndcg_10_unseen_cold", "ndcg_10_unseen_warm")  # reported of further scorings too
 CHOOSING = 5000  # validation pairs that choose, at most
 
 
@@ -30,16 +33,53 @@ class Evaluation(Kind):
         return "ndcg_10"
 
     def scoring(self, model):
-        """(name, NDCG@10 on the validation split or None, score function [B] -> [B, items]) by the run's `scoring`."""
-        need(model, "receipts", "vectors")
-        wanted = SCORINGS if self.settings.scoring == "auto" else (self.settings.scoring,)
-        functions = {name: self.scored(model, name) for name in wanted}
-        name, quality = recommend.chosen(functions, self.trials["valid"])
-        return name, quality, functions[name]
+        """{what: (choice, NDCG@10 on the validation split or None, score function [B] -> [B, items])}; the run is known by the first.
 
-    def scored(self, model, scoring):
-        """conditional: the loss -log s(in.out) against noise ~ f^a makes in.out log P(t|q)/f(t)^a up to a constant: a log f(t) is added."""
+        Of a model with vectors of metadata that is items and their values together; items alone, and a mix with co-counts, come beside.
+        """
+        need(model, "receipts", "vectors")
         vectors = {name: array(v) for name, v in model.vectors().items()}
+        candidates = {"items": {name: self.scored(vectors, model, name) for name in self.scorings}}
+        fields = [name for name in self.data.meta["fields"] if f"field.{name}" in vectors]
+        if fields:
+            groups = {name: [name] for name in fields} | ({"all fields": fields} if len(fields) > 1 else {})
+            both = {f"{name}, {share:g} of {group}": self.scored(self.with_values(vectors, chosen, share), model, name)
+                    for group, chosen in groups.items() for share in SIDE_SHARES for name in self.scorings}
+            candidates = {"items and metadata": both, **candidates}
+        found = {what: self.best(functions) for what, functions in candidates.items()}
+        first, counts = next(iter(found.values()))[2], self.co_counts[1]
+        return {**found, "mix with co-counts": self.best({f"weight {w:g}": recommend.mixed(first, counts, w) for w in recommend.MIXES})}
+
+    def best(self, functions):
+        choice, quality = recommend.chosen(functions, self.trials["valid"])
+        return choice, quality, functions[choice]
+
+    @lru_cache(maxsize=1)  # noqa: B019 - the numbers and the page are of the same model
+    def measured(self, model):
+        """({what: (metrics, table)} of the model's scorings, rows that say what was chosen)."""
+        found = self.scoring(model)
+        rows = [[what if what.startswith("mix") else f"scoring by {what}", choice, quality] for what, (choice, quality, _) in found.items()]
+        return {what: recommend.measure(score, self.trials["test"]) for what, (_, _, score) in found.items()}, rows
+
+    @property
+    def scorings(self):
+        return SCORINGS if self.settings.scoring == "auto" else (self.settings.scoring,)
+
+    def with_values(self, vectors, fields, share):
+        """Input and output vectors (1 - share) x the item's + share x the mean of its values' in `fields`; without values its own."""
+        found = {}
+        for table, prefix in (("input", ""), ("output", "output.")):
+            total, known = np.zeros_like(vectors[table]), np.zeros(len(vectors[table]))
+            for name in fields:
+                ids = np.array(self.data[f"field.{name}"])
+                total[ids >= 0] += vectors[f"{prefix}field.{name}"][ids[ids >= 0]]
+                known += ids >= 0
+            part = np.where(known > 0, share, 0.0)[:, None]
+            found[table] = (1 - part) * vectors[table] + part * total / np.maximum(known, 1)[:, None]
+        return found
+
+    def scored(self, vectors, model, scoring):
+        """conditional: the loss -log s(in.out) against noise ~ f^a makes in.out log P(t|q)/f(t)^a up to a constant: a log f(t) is added."""
         inputs, outputs = vectors["input"], vectors.get("output", vectors["input"])
         if scoring == "cosine":
             unit = inputs / np.maximum(np.linalg.norm(inputs, axis=1, keepdims=True), 1e-12)
@@ -50,44 +90,58 @@ class Evaluation(Kind):
         return lambda query: inputs[query] @ outputs.T + bias + own
 
     def measure(self, model, seed):
-        metrics, _ = recommend.measure(self.scoring(model)[2], self.trials["test"])
+        found, _ = self.measured(model)
+        metrics = dict(next(iter(found.values()))[0])
+        for what, prefix in (("mix with co-counts", "mix_"), ("items", "items_alone_")):
+            if found[what][0] is not next(iter(found.values()))[0]:
+                metrics |= {f"{prefix}{name}": found[what][0][name] for name in BESIDE if name in found[what][0]}
         if hasattr(model, "heldout_loss"):
             metrics["heldout_loss"] = float(model.heldout_loss(self.data, self.split))
         return metrics
 
     @cached_property
-    def tuned(self):
-        """(score functions of the rivals, rows that say what was chosen on the validation split and how good it was there)."""
-        task, valid = self.trials["test"], self.trials["valid"]  # they differ in the pairs alone: functions serve both
+    def co_counts(self):
+        """(reach, counts within it, NDCG@10) of the co-counts that are best on the validation split."""
+        task = self.trials["test"]
         counts = {w: recommend.near_counts(*self.receipts["train"], self.items, w) if w else task.together for w in recommend.WINDOWS}
-        window, quality = recommend.chosen({w: recommend.co_counts(task, c) for w, c in counts.items()}, valid)
+        window, quality = recommend.chosen({w: recommend.co_counts(task, c) for w, c in counts.items()}, self.trials["valid"])
+        return window, counts[window], quality
+
+    @cached_property
+    def tuned(self):
+        """({rival: (metrics, table)}, rows that say what was chosen on the validation split and how good it was there)."""
+        task, valid = self.trials["test"], self.trials["valid"]  # they differ in the pairs alone: functions serve both
+        window, counts, quality = self.co_counts
         reach = f"at most {window} apart" if window else "in one receipt"
-        found = {"popularity": recommend.popularity(task), "co_counts": recommend.co_counts(task, counts[window])}
+        found = {"popularity": recommend.popularity(task), "co_counts": recommend.co_counts(task, counts)}
         choices = [["co-counts", reach, quality]]
         fields = {f: np.array(self.data[f"field.{f}"]) for f in self.data.meta["fields"]}
         if fields:
-            candidates = {(f, w): recommend.category_back_off(task, ids, counts[window], w)
+            candidates = {(f, w): recommend.category_back_off(task, ids, counts, w)
                           for f, ids in fields.items() for w in recommend.WEIGHTS}
             (name, weight), quality = recommend.chosen(candidates, valid)
             found["category_back_off"] = candidates[name, weight]
             choices.append(["category back-off", f"field {name}, weight {weight:g}, items {reach}", quality])
-        return found, choices
+        return {name: recommend.measure(score, task) for name, score in found.items()}, choices
 
     def baselines(self, model, fresh):
-        return {name: recommend.measure(score, self.trials["test"])[0] for name, score in self.tuned[0].items()}
+        return {name: metrics for name, (metrics, _) in self.tuned[0].items()}
 
     def exhibit(self, model, gallery, seed):
-        name, quality, score = self.scoring(model)
-        _, rows = recommend.measure(score, self.trials["test"])
-        rivals, choices = self.tuned
-        others = {rival: recommend.measure(found, self.trials["test"])[1] for rival, found in rivals.items()}
-        gallery.table("Chosen on the validation split", ["what", "choice", "NDCG@10 there"],
-                      [["scoring of the model's vectors", name, quality], *choices], "The test split chooses nothing.")
+        (found, chosen), (rivals, choices) = self.measured(model), self.tuned
+        (metrics, rows), *_ = found.values()
+        others = {what.replace("_", "-"): measured for what, measured in {**dict(list(found.items())[1:]), **rivals}.items()}
+        gallery.table("Chosen on the validation split", ["what", "choice", "NDCG@10 there"], [*chosen, *choices],
+                      "The test split chooses nothing.")
         columns = ["receipts in train with both", "target", "test pairs", "hit rate@10", "NDCG@10", "MRR"]
-        gallery.table("By pair frequency and target", [*columns, *(f"NDCG@10 of {n.replace('_', '-')}" for n in others)],
-                      [[*row, *(rival[i][4] for rival in others.values())] for i, row in enumerate(rows)],
+        gallery.table("By pair frequency and target", [*columns, *(f"NDCG@10 of {name}" for name in others)],
+                      [[*row, *(table[i][4] for _, table in others.values())] for i, row in enumerate(rows)],
                       f"Ties by the mean rank; cold targets are in fewer than {self.settings.cold} training receipts. "
                       "The last rows rank pairs never seen together among such candidates only.")
+        buckets = {bucket.replace("_up", " or more").replace("_", "-"): f"ndcg_10_items_{bucket}" for bucket in recommend.ITEM_BUCKETS}
+        gallery.table("NDCG@10 by target frequency", ["training receipts with the target", "this run", *others],
+                      [[bucket, metrics[key], *(values[key] for values, _ in others.values())]
+                       for bucket, key in buckets.items() if key in metrics])
         vectors, counts = array(model.vectors()["input"]), array(self.data["counts"])
         names = self.data.table("items")
         neighbour_table(gallery, "Nearest items", vectors, names, spread_choice(counts), "Cosine of the input vectors, frequent to rare.")

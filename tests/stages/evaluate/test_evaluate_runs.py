@@ -97,7 +97,8 @@ def digits(folder, labelled=True):
     return write_prepared(folder, meta, arrays, {"labels": names})
 
 
-MODELS = {"word2vec": {"dimension": 6}, "item2vec": {"dimension": 6, "fields": ["category", "brand"]}, "random_walk": {"dimension": 5}, "translation": {"dimension": 6},
+MODELS = {"word2vec": {"dimension": 6}, "item2vec": {"dimension": 6, "fields": ["category", "brand"]},
+          "random_walk": {"dimension": 5}, "translation": {"dimension": 6},
           "vae": {"latent": 3, "hidden": [16]}, "gan": {"latent": 4, "hidden": [16]}, "classifier": {"channels": 4, "features": 12}}
 
 
@@ -285,19 +286,19 @@ def test_scoring_and_rivals_are_chosen_on_the_validation_split(tmp_path, monkeyp
 
 
 def test_metadata_scores_the_items_that_have_no_vectors_of_their_own(tmp_path, monkeypatch):
-    """Item vectors are nothing; categories 2i and 2i + 1 ask for one another: only the scoring with metadata knows, and it is the run's."""
+    """Item vectors are nothing; items ask for their own category: only the scoring with metadata knows, and the run is known by it."""
     data = sequences(tmp_path / "data", "receipts")
 
     def by_category(model):
         model.input.zero_()
         model.output.zero_()
-        model.input[40:46, :] = torch.eye(6) * 3
-        model.output[40:46, :] = torch.eye(6) * 3
-    run = write_run(tmp_path / "m" / "p", "item2vec", data, change=by_category, fields=["category"])
+        model.input[40:50] = torch.eye(10) * 3
+        model.output[40:50] = torch.eye(10) * 3
+    run = write_run(tmp_path / "m" / "p", "item2vec", data, change=by_category, dimension=10)
     metrics, details = results(call(tmp_path, monkeypatch, run, data), "p")
     chosen = next(t for t in details["tables"] if t["title"] == "Chosen on the validation split")["rows"]
     assert [row[0] for row in chosen[:3]] == ["scoring by items and metadata", "scoring by items", "mix with co-counts"]
-    assert chosen[0][1].endswith("1 of the values") and metrics["hit_rate_10"]["mean"] > 2 * metrics["items_alone_hit_rate_10"]["mean"]
+    assert chosen[0][1].endswith("of category") and metrics["hit_rate_10"]["mean"] > 2 * metrics["items_alone_hit_rate_10"]["mean"]
     assert metrics["mix_ndcg_10"]["mean"] > metrics["ndcg_10"]["mean"] and "items_alone_mrr" in metrics
     alone, _ = results(call(tmp_path, monkeypatch, write_run(tmp_path / "m" / "q", "item2vec", data, fields=[]), data), "q")
     assert "items_alone_mrr" not in alone and "mix_mrr" in alone

@@ -32,10 +32,20 @@ def slow_measure(score, train, test, items, cold):
                 step = 1.0 if score[q][c] > score[q][t] else 0.5 if score[q][c] == score[q][t] else 0.0
                 rank += step
                 unseen += step * (together[q][c] == 0)
-            rows.append((rank, unseen, together[q][t], count[t] < cold))
-    gain = lambda values: np.mean([1 / np.log2(1 + r) if r <= 10 else 0.0 for r in values])  # noqa: E731
-    return {
-        "hit_rate_10": np.mean([r[0] <= 10 for r in rows]), "ndcg_10": gain([r[0] for r in rows]), "mrr": np.mean([1 / r[0] for r in rows]),
+            best = sorted((c for c in range(items) if c != q), key=lambda c: (-score[q][c], c))[:10]
+            rows.append((rank, unseen, together[q][t], count[t] < cold, count[t], best))
+
+    def gain(values, k=10):
+        return np.mean([1 / np.log2(1 + r) if r <= k else 0.0 for r in values]) if values else np.nan
+
+    ranks, colds = [r[0] for r in rows], [r[0] for r in rows if r[3]]
+    found = {
+        **{f"hit_rate_{k}": np.mean([r <= k for r in ranks]) for k in (5, 10, 20)}, **{f"ndcg_{k}": gain(ranks, k) for k in (5, 10, 20)},
+        **{f"mrr_{k}": np.mean([1 / r if r <= k else 0.0 for r in ranks]) for k in (5, 10, 20)}, "mrr": np.mean([1 / r for r in ranks]),
+        "hit_rate_10_cold": np.mean([r <= 10 for r in colds]), "ndcg_10_cold": gain(colds), "mrr_cold": np.mean([1 / r for r in colds]),
+        "coverage_items": len({c for r in rows for c in r[5]}) / items,
+        **{f"ndcg_10_items_{name}": gain([r[0] for r in rows if low <= r[4] <= high])
+           for name, low, high in (("0_2", 0, 2), ("3_9", 3, 9), ("10_29", 10, 29), ("30_up", 30, 1e9))},
         "ndcg_10_pairs_0": gain([r[0] for r in rows if r[2] == 0]), "ndcg_10_pairs_1_2": gain([r[0] for r in rows if 1 <= r[2] <= 2]),
         "ndcg_10_pairs_3_9": gain([r[0] for r in rows if 3 <= r[2] <= 9]), "ndcg_10_pairs_10_up": gain([r[0] for r in rows if r[2] >= 10]),
         "ndcg_10_unseen": gain([r[1] for r in rows if r[2] == 0]),
@@ -43,6 +53,7 @@ def slow_measure(score, train, test, items, cold):
         "ndcg_10_unseen_warm": gain([r[1] for r in rows if r[2] == 0 and not r[3]]),
         "hit_rate_10_unseen": np.mean([r[1] <= 10 for r in rows if r[2] == 0]),
     }
+    return {name: value for name, value in found.items() if value == value}  # a bucket without pairs has no number
 
 
 def test_every_metric_equals_the_protocol_written_as_loops():
@@ -50,7 +61,7 @@ def test_every_metric_equals_the_protocol_written_as_loops():
     task = recommend.trial(encode(TRAIN), encode(TEST), ITEMS, cold=20)
     found, _ = recommend.measure(lambda q: scores[q], task)
     expected = slow_measure(scores, TRAIN, TEST, ITEMS, cold=20)
-    assert {k: found[k] for k in expected} == pytest.approx(expected)
+    assert found == pytest.approx(expected)  # these metrics and no other
 
 
 def test_blocks_of_queries_change_nothing(monkeypatch):
@@ -108,6 +119,18 @@ def test_category_back_off_equals_its_definition():
     for weight in (0.3, 30.0):
         found = recommend.category_back_off(task, field, task.together, weight)(np.arange(ITEMS))
         np.testing.assert_allclose(found, together + weight * np.array(expected), rtol=1e-6, atol=1e-8)
+
+
+def test_a_mix_adds_the_models_chances_to_the_co_counts():
+    task = recommend.trial(encode(TRAIN), encode(TEST), ITEMS)
+    scores = np.random.default_rng(5).normal(size=(ITEMS, ITEMS))
+    found = recommend.mixed(lambda q: scores[q], task.together, 30.0)(np.arange(ITEMS))
+    for q in range(ITEMS):
+        others = [t for t in range(ITEMS) if t != q]
+        total = sum(np.exp(scores[q, t]) for t in others)
+        assert found[q, others] == pytest.approx([task.together[q, t] + 30.0 * np.exp(scores[q, t]) / total for t in others])
+    far = recommend.mixed(lambda q: scores[q] * 1e4, task.together, 1.0)(np.arange(ITEMS))  # no overflow
+    assert np.isfinite(far).all()
 
 
 def test_near_counts_by_value():
