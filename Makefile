@@ -8,12 +8,13 @@ export GX_ANALYTICS_ENABLED := false
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run tour test lint bench clean
+.PHONY: help run tour cluster test lint bench clean
 
 help:
 	@echo "make run    the whole default pipeline, then the table of results and the path of the report"
 	@echo "make tour   a handful of runs in under two minutes"
 	@echo "make test   ruff and the test suite"
+	@echo "make cluster  what a coordinator or worker of a cluster needs (docs/cluster.md)"
 	@echo "make bench  speed beside the libraries people use (an environment of its own)"
 
 # torch first and alone: a later package must not pull another build of it
@@ -25,6 +26,13 @@ $(VENV)/.installed: requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@touch $@
 
+# clusters and S3, which the tests need too
+$(VENV)/.installed-cluster: requirements-cluster.lock $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.lock
+	@touch $@
+
+cluster: $(VENV)/.installed-cluster
+
 run: $(VENV)/.installed
 	@$(BIN)/python -m pipelines.repro
 
@@ -34,7 +42,7 @@ tour: $(VENV)/.installed
 lint: $(VENV)/.installed
 	@$(BIN)/ruff check .
 
-test: lint
+test: lint $(VENV)/.installed-cluster
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 bench: $(VENV)/.installed
