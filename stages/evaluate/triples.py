@@ -46,11 +46,9 @@ def side_ranks(score: Callable[[np.ndarray], np.ndarray], triples: np.ndarray, k
     the other answers in `known` [m, 3] (all splits) do not compete. Raises ValueError for NaN scores.
     """
     fixed, answer = (0, 2) if side == "tail" else (2, 0)
-    triples, known = np.asarray(triples, np.int64), np.unique(known.astype(np.int64), axis=0)
-    relations = int(max(known[:, 1].max(), triples[:, 1].max())) + 1
-    keys = known[:, fixed] * relations + known[:, 1]
-    order = np.argsort(keys, kind="stable")
-    keys, answers = keys[order], known[order, answer]
+    triples, known = np.asarray(triples, np.int64), np.asarray(known, np.int64)
+    relations, entities = int(max(known[:, 1].max(), triples[:, 1].max())) + 1, int(known[:, answer].max()) + 1
+    keys, answers = np.divmod(np.unique((known[:, fixed] * relations + known[:, 1]) * entities + known[:, answer]), entities)
     queries, examples, query = np.unique(triples[:, fixed] * relations + triples[:, 1], return_index=True, return_inverse=True)
     first, last = np.searchsorted(keys, queries, "left")[query], np.searchsorted(keys, queries, "right")[query]
     by_query = np.argsort(query, kind="stable")

@@ -174,28 +174,43 @@ def softmax_weights(distances, n, weights):
 
 
 @njit(fastmath=FAST, nogil=True, cache=True, inline="always")
-def _soft_bounds(entity, relation, normal, rows, used, r, strength, epsilon, gradients, whole, turned):
-    """strength x (sum over the step's entities [|e|^2 - 1]_+  +  [(w.d)^2 / |d|^2 - epsilon^2]_+), gradients added to the three."""
-    loss, dimension = np.float32(0.0), len(whole)
-    for j in range(used):
-        square = np.float32(0.0)
-        for i in range(dimension):
-            square += entity[rows[j], i] * entity[rows[j], i]
-        if square > 1:
-            loss += square - np.float32(1.0)
-            for i in range(dimension):
-                gradients[j, i] += np.float32(2.0) * strength * entity[rows[j], i]
+def _in_ball(entity, row, strength, gradient):
+    """strength x [|e|^2 - 1]_+, its gradient added."""
+    square = np.float32(0.0)
+    for i in range(len(gradient)):
+        square += entity[row, i] * entity[row, i]
+    if square <= 1:
+        return np.float32(0.0)
+    for i in range(len(gradient)):
+        gradient[i] += np.float32(2.0) * strength * entity[row, i]
+    return strength * (square - np.float32(1.0))
+
+
+@njit(fastmath=FAST, nogil=True, cache=True, inline="always")
+def _orthogonal(relation, normal, r, strength, epsilon, whole, turned):
+    """strength x [(w.d)^2 / |d|^2 - epsilon^2]_+, its gradients added to those of d and w."""
     dot = square = np.float32(0.0)
-    for i in range(dimension):
+    for i in range(len(whole)):
         dot += normal[r, i] * relation[r, i]
         square += relation[r, i] * relation[r, i]
-    if square > 0 and dot * dot > epsilon * epsilon * square:
-        share = dot / square
-        loss += dot * share - epsilon * epsilon
-        for i in range(dimension):
-            whole[i] += np.float32(2.0) * strength * share * (normal[r, i] - share * relation[r, i])
-            turned[i] += np.float32(2.0) * strength * share * relation[r, i]
-    return strength * loss
+    if square == 0 or dot * dot <= epsilon * epsilon * square:
+        return np.float32(0.0)
+    share = dot / square
+    for i in range(len(whole)):
+        whole[i] += np.float32(2.0) * strength * share * (normal[r, i] - share * relation[r, i])
+        turned[i] += np.float32(2.0) * strength * share * relation[r, i]
+    return strength * (dot * share - epsilon * epsilon)
+
+
+@njit(fastmath=FAST, nogil=True, cache=True, inline="always")
+def _project(vector, normal, r):
+    """vector - (w.vector) w, in place. Returns w.vector."""
+    dot = np.float32(0.0)
+    for i in range(len(vector)):
+        dot += vector[i] * normal[r, i]
+    for i in range(len(vector)):
+        vector[i] -= dot * normal[r, i]
+    return dot
 
 
 @njit(fastmath=FAST, nogil=True, cache=True, inline="always")
@@ -230,37 +245,27 @@ def normalise(table, row):
 def _train(steps, entity, relation, normal, entity_squares, relation_squares, normal_squares, tails, heads, head_share, negatives,
            distance, objective, margin, temperature, unit, strength, epsilon, lr, state):
     dimension, planes = entity.shape[1], len(normal) > 0
-    rows, used = np.empty(2 + negatives, np.int64), 0  # distinct entities of this step
-    seat = np.full(len(entity), -1, np.int32)  # of an entity in rows
-    gradients = np.empty((2 + negatives, dimension), np.float32)
-    slope = np.empty((1 + negatives, dimension), np.float32)
-    place = np.empty((1 + negatives, 2), np.int64)  # of head and tail of each triple, in rows
-    along = np.empty(1 + negatives, np.float32)
+    strength, epsilon = np.float32(strength), np.float32(epsilon)
+    slope = np.empty((1 + negatives, dimension), np.float32)  # of each distance; then the gradient of the entity that replaced another
+    along, others, sides = np.empty(1 + negatives, np.float32), np.empty(1 + negatives, np.int64), np.empty(1 + negatives, np.int64)
     distances, weights = np.empty(1 + negatives), np.empty(1 + negatives)
+    seat = np.full(len(entity), -1, np.int32)  # the place in `others` where an entity of this step first stands
+    sums = np.empty((2, dimension), np.float32)  # of the slopes where the tail, the head was replaced
+    of_head, of_tail = np.empty(dimension, np.float32), np.empty(dimension, np.float32)  # gradients of the true triple's parts
     whole, turned = np.empty(dimension, np.float32), np.zeros(dimension, np.float32)  # gradients of the relation and of its normal
     loss = 0.0
     for step in steps:
         h, r, t = np.int64(step[0]), np.int64(step[1]), np.int64(step[2])
-        for j in range(used):
-            seat[rows[j]] = -1
-        rows[0], seat[h], used = h, 0, 1
-        if t != h:
-            rows[1], seat[t], used = t, 1, 2
-        place[0, 0], place[0, 1] = 0, used - 1
         along[0] = _offset(entity, relation, normal, h, r, t, slope[0])
         distances[0] = _size(slope[0], distance)
         n = 1
         for _ in range(negatives):
             other, at_head = corrupt(state, step, head_share[r], tails, heads, len(entity))
-            if other < 0:
-                continue
-            if seat[other] < 0:
-                rows[used], seat[other] = other, used
-                used += 1
-            place[n, 0], place[n, 1] = (seat[other], place[0, 1]) if at_head else (place[0, 0], seat[other])
-            along[n] = _offset(entity, relation, normal, rows[place[n, 0]], r, rows[place[n, 1]], slope[n])
-            distances[n] = _size(slope[n], distance)
-            n += 1
+            if other >= 0:
+                others[n], sides[n] = other, at_head
+                along[n] = _offset(entity, relation, normal, other if at_head else h, r, t if at_head else other, slope[n])
+                distances[n] = _size(slope[n], distance)
+                n += 1
         if n == 1:
             continue
         if objective == 1:
@@ -272,36 +277,70 @@ def _train(steps, entity, relation, normal, entity_squares, relation_squares, no
         loss += found
         if found == 0 and not planes:
             continue
-        gradients[:used] = 0
-        whole[:] = 0
+        sums[:] = 0
         turned[:] = 0
-        for j in range(n):
-            weight = np.float32(weights[j])
-            if weight != 0:
-                a, b, dot = place[j, 0], place[j, 1], np.float32(0.0)
+        for j in range(1, n):
+            weight = np.float32(weights[j]) if sides[j] else -np.float32(weights[j])
+            if weight == 0 and not planes:
+                others[j] = -1
+                continue
+            for i in range(dimension):
+                slope[j, i] *= weight
+                sums[sides[j], i] += slope[j, i]
+            if planes:
+                a, sign = h if sides[j] == 0 else t, np.float32(1.0) if sides[j] else np.float32(-1.0)
                 for i in range(dimension):
-                    slope[j, i] *= weight
-                    whole[i] += slope[j, i]
-                if planes:
-                    for i in range(dimension):
-                        dot += slope[j, i] * normal[r, i]
-                    for i in range(dimension):
-                        turned[i] -= dot * (entity[rows[a], i] - entity[rows[b], i]) + along[j] * slope[j, i]
-                        slope[j, i] -= dot * normal[r, i]
+                    turned[i] -= sign * along[j] * slope[j, i]
+                dot = _project(slope[j], normal, r)
                 for i in range(dimension):
-                    gradients[a, i] += slope[j, i]
-                    gradients[b, i] -= slope[j, i]
+                    turned[i] -= dot * (entity[others[j], i] - entity[a, i])
+        for i in range(dimension):
+            slope[0, i] *= np.float32(weights[0])
+            whole[i] = slope[0, i] + sums[1, i] - sums[0, i]
         if planes:
-            loss += _soft_bounds(entity, relation, normal, rows, used, r, np.float32(strength), np.float32(epsilon), gradients, whole,
-                                 turned)
-        for j in range(used):
-            _move(entity, rows[j], gradients[j], entity_squares, lr)
-            if unit:
-                normalise(entity, rows[j])
-        _move(relation, r, whole, relation_squares, lr)
+            for i in range(dimension):
+                turned[i] -= along[0] * slope[0, i]
+            dot = _project(slope[0], normal, r)
+            for i in range(dimension):
+                turned[i] -= dot * (entity[h, i] - entity[t, i])
+            _project(sums[0], normal, r)
+            _project(sums[1], normal, r)
+        for i in range(dimension):
+            of_head[i] = slope[0, i] - sums[0, i]
+            of_tail[i] = -slope[0, i] - sums[1, i]
+        if h == t:
+            of_head += of_tail
+        for j in range(1, n):  # an entity that stands in several places moves once, by the sum
+            x = others[j]
+            if x == h or x == t or x >= 0 and seat[x] >= 0:
+                into = of_head if x == h else of_tail if x == t else slope[seat[x]]
+                into += slope[j]
+                others[j] = -1
+            elif x >= 0:
+                seat[x] = j
         if planes:
+            loss += _in_ball(entity, h, strength, of_head) + _orthogonal(relation, normal, r, strength, epsilon, whole, turned)
+            if t != h:
+                loss += _in_ball(entity, t, strength, of_tail)
             _move(normal, r, turned, normal_squares, lr)
             normalise(normal, r)
+        for j in range(1, n):
+            x = others[j]
+            if x >= 0:
+                seat[x] = -1
+                if planes:
+                    loss += _in_ball(entity, x, strength, slope[j])
+                _move(entity, x, slope[j], entity_squares, lr)
+                if unit:
+                    normalise(entity, x)
+        _move(entity, h, of_head, entity_squares, lr)
+        if unit:
+            normalise(entity, h)
+        if t != h:
+            _move(entity, t, of_tail, entity_squares, lr)
+            if unit:
+                normalise(entity, t)
+        _move(relation, r, whole, relation_squares, lr)
     return loss
 
 
