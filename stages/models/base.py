@@ -37,7 +37,10 @@ class Model(nn.Module):
 
     `Model(config, meta)`: config is the family's Config, meta the prepared dataset's meta.json (sizes and shapes).
     Class attributes a family may set: `kinds` (kinds of prepared data it can read), `inputs` (arrays a batch holds, without the
-    split's name), `train_defaults` (settings of the loop that differ from TrainSettings), `adversarial` (one batch need not be overfitted).
+    split's name), `train_defaults` (settings of the loop that differ from TrainSettings), `adversarial` (one batch need not be overfitted),
+    `per_example` (the loss of every phase is a mean over the batch's examples of terms that read that example alone, nn.BatchNorm aside;
+    its random draws have the batch as first axis or are one for all; nothing else is changed by it: then a batch may be split over
+    processes, and tests/stages/train/test_parallel.py holds the split against the whole).
 
     What evaluation may ask for, defined only where it makes sense:
         encode(x) -> [B, D]; sample(n, generator) -> [n, ...]; reconstruct(x) -> like x; score(h, r, t) -> [B] (higher is likelier);
@@ -50,6 +53,7 @@ class Model(nn.Module):
     inputs: tuple[str, ...] = ()
     train_defaults: Mapping[str, Any] = {}
     adversarial = False
+    per_example = False
     phases: tuple[Phase, ...] = (Phase("main"),)
 
     def loss(self, batch: dict[str, Tensor], phase: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:

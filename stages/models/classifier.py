@@ -30,6 +30,7 @@ class Config:
 class Model(Base):
     kinds = ("images",)
     inputs = ("images", "labels")
+    per_example = True
     train_defaults = {"steps": 1000, "batch_size": 128, "lr": 2e-3, "lr_decay": "cosine", "validate_every": 250, "log_every": 50}
 
     def __init__(self, config: Config, meta: dict):

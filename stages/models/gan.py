@@ -41,6 +41,7 @@ class Model(Base):
     kinds = ("images",)
     inputs = ("images",)
     adversarial = True
+    per_example = True
     averages = {"generator": "generator_average"}
     train_defaults = {"steps": 4500, "batch_size": 64, "lr": 1.5e-3, "betas": (0.0, 0.99), "ema": 0.998, "log_every": 50}
 

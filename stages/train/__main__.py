@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import resource
+import sys
 from pathlib import Path
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -25,9 +26,10 @@ from stages.prepared import Prepared
 from stages.runs import save_tensors
 from stages.settings import InputError, choose
 from stages.train.checkpoints import Store, key_of
+from stages.train.group import follows, group, processes_of
 from stages.train.loop import DivergedError, pick_device, train
 from stages.train.progress import Progress
-from stages.train.settings import run_settings
+from stages.train.settings import check_processes, run_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -99,7 +101,16 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    args = parse()
+    try:
+        run(parse())
+    except (InputError, KeyboardInterrupt):
+        if follows():  # the first process tells
+            sys.exit(FAILED)
+        raise
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train the run, in as many processes as it says; the first writes what comes of it."""
     family, dataset, seeds, module, config, settings = read_run(args.run, args.params, args.settings)
     data = Prepared(args.data)
     if data.meta["kind"] not in module.Model.kinds:
@@ -115,27 +126,34 @@ def main() -> None:
     sources = sorted({*sources_of(Path(module.__file__)), *sources_of(Path(__file__)), *sorted(Path(__file__).parent.glob("*.py"))})
     facts = {
         "model": dataclasses.asdict(config),
-        "train": {**dataclasses.asdict(settings), "checkpoint_seconds": None},
+        "train": {**dataclasses.asdict(settings), "checkpoint_seconds": None, "processes": None},
         "data": data.meta["hash"],
         "torch": torch.__version__,
         "numpy": np.__version__,
         "numba": numba.__version__,
         "device": device.type,
     }
-    key = key_of(facts, sources)
-    store = Store(args.checkpoints, args.run, key)
-    store.begin(seeds)
+    store = Store(args.checkpoints, args.run, key_of(facts, sources))
     trained, parameters = {}, 0
-    for seed in seeds:
-        torch.manual_seed(seed)
-        model = module.Model(config, data.meta)
-        parameters = sum(p.numel() for p in model.parameters())
-        title = args.run if len(seeds) == 1 else f"{args.run} seed {seed}"
-        unit, total = ("epochs", settings.epochs) if kernel else ("steps", settings.steps)
-        try:
-            trained[seed] = train(model, data, settings, seed, device, store, Progress(title, total, unit))
-        except DivergedError as error:
-            fail(f"run {args.run}, seed {seed}: {error}", FAILED)
+    processes = processes_of(settings.processes)
+    check_processes(module.Model, family, processes, args.run)
+    with group(processes, device) as (among, device):
+        if among.rank == 0:
+            store.begin(seeds)
+        for seed in seeds:
+            torch.manual_seed(seed)
+            model = module.Model(config, data.meta)
+            parameters = sum(p.numel() for p in model.parameters())
+            title = args.run if len(seeds) == 1 else f"{args.run} seed {seed}"
+            unit, total = ("epochs", settings.epochs) if kernel else ("steps", settings.steps)
+            progress = Progress(title, total, unit, quiet=among.rank > 0)
+            try:
+                trained[seed] = train(model, data, settings, seed, device, store, progress, among=among)
+            except DivergedError as error:
+                sys.exit(FAILED) if follows() else fail(f"run {args.run}, seed {seed}: {error}", FAILED)
+    if among.rank:
+        return
+    processes = max(r.processes for r in trained.values())
     with new_folder(args.out) as out:
         for seed, result in trained.items():
             (out / str(seed)).mkdir()
@@ -149,10 +167,10 @@ def main() -> None:
                 "domain": data.meta["domain"],
                 "seeds": list(seeds),
                 "model": dataclasses.asdict(config),
-                "train": dataclasses.asdict(settings),
+                "train": {**dataclasses.asdict(settings), "processes": processes},
                 "parameters": parameters,
                 "steps": {str(s): r.steps for s, r in trained.items()},
-                "reproducible": device.type == "cpu" and (settings.threads == 1 or not kernel),
+                "reproducible": device.type == "cpu" and processes == 1 and (settings.threads == 1 or not kernel),
                 "source": key_of({}, sources_of(Path(module.__file__))),
             },
         )
@@ -165,6 +183,7 @@ def main() -> None:
             "examples_per_second": sum(r.examples for r in trained.values()) / max(seconds, 1e-9),
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             "threads": settings.threads,
+            "processes": processes,
             "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
             "machine": platform.platform(),
             "processor": platform.processor() or platform.machine(),

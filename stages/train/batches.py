@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -26,18 +26,20 @@ def seed_noise(device: torch.device, *parts: int) -> None:
 
 
 class Batches:
-    """Rows of the train split, drawn without replacement epoch by epoch.
+    """Rows of the train split, drawn without replacement epoch by epoch; `share` says which rows of a batch of n this process takes.
 
     `batch(draw)` gives {input: tensor [B, ...]}; draw 0, 1, 2, ... walks through a permutation that is new for every epoch. Images come
     as float32 [B, C, H, W] in [0, 1], whole numbers as int64, everything else as float32.
     """
 
-    def __init__(self, data: Mapping[str, np.ndarray], inputs: tuple[str, ...], batch_size: int, seed: int, device: torch.device):
+    def __init__(self, data: Mapping[str, np.ndarray], inputs: tuple[str, ...], batch_size: int, seed: int, device: torch.device,
+                 share: Callable[[int], slice] = slice):
         self.arrays = {name: data[f"train.{name}"] for name in inputs}
         self.n = len(next(iter(self.arrays.values())))
         if self.n == 0:
             raise InputError("the train split is empty; look at the dataset's validation page")
         self.size, self.seed, self.device = min(batch_size, self.n), seed, device
+        self.share = share(self.size)
         self._epoch, self._order = -1, None
 
     def batch(self, draw: int) -> dict[str, Tensor]:
@@ -45,7 +47,7 @@ class Batches:
         epoch, at = divmod(draw, per_epoch)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.n)
-        rows = self._order[at * self.size : (at + 1) * self.size]
+        rows = self._order[at * self.size : (at + 1) * self.size][self.share]
         return {name: to_tensor(array[rows], name, self.device) for name, array in self.arrays.items()}
 
 

@@ -16,6 +16,7 @@ from stages.models.base import KernelModel, Model, Phase
 from stages.settings import InputError
 from stages.train.batches import Batches, seed_noise
 from stages.train.checkpoints import State, Store
+from stages.train.parallel import Alone
 from stages.train.progress import Progress
 from stages.train.settings import TrainSettings
 
@@ -29,13 +30,14 @@ class DivergedError(RuntimeError):
 
 @dataclass
 class Trained:
-    """Result of one seed: final weights, rows of the curve, examples processed, seconds of training (over all sittings)."""
+    """Result of one seed: final weights, rows of the curve, and over all sittings examples, seconds, and the most processes of one."""
 
     weights: dict[str, Tensor]
     curve: list[dict]
     examples: int
     seconds: float
     steps: int
+    processes: int = 1
 
 
 @dataclass
@@ -73,25 +75,29 @@ def train(
     store: Store | None = None,
     progress: Progress | None = None,
     stop_after: int | None = None,
+    among: Alone | None = None,
 ) -> Trained | None:
     """Train `model` in place on `data`, from its last checkpoint in `store` if there is one.
 
-    `stop_after` ends after that many steps with a checkpoint and returns None (what being killed looks like, for tests). Raises
-    DivergedError when a loss is not finite; the last good checkpoint stays.
+    `stop_after` ends after that many steps with a checkpoint and returns None (what being killed looks like, for tests). `among` several
+    processes (stages/train/parallel.py) each calls this, and the first alone writes checkpoints. Raises DivergedError when a loss is not
+    finite; the last good checkpoint stays.
     """
     if settings.patience and not settings.validate_every:
         raise InputError(
             f"train.patience: {settings.patience} looks are waited for, but train.validate_every is 0; set it to a number of steps"
         )
-    kernel = isinstance(model, KernelModel)
+    kernel, among = isinstance(model, KernelModel), among or Alone()
     device = torch.device("cpu") if kernel else device  # numba kernels write into the model's memory
     model.to(device)
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)
-    stepper = _Epochs(model, data, settings, seed) if kernel else _Steps(model, data, settings, seed, device)
+    stepper = _Epochs(model, data, settings, seed) if kernel else _Steps(model, data, settings, seed, device, among)
     total = settings.epochs if kernel else settings.steps
     curve, best, examples, earlier, step = _Curve(), _Best(), 0, 0.0, 0
-    state = store.load(seed) if store else None
+    state = among.in_turn(lambda: store.load(seed)) if store else None
+    among.agree(state.step if state else 0)
+    processes = max(among.size, state.facts["processes"] if state else 1)
     if state:
         step, examples, earlier = state.step, state.facts["examples"], state.facts["seconds"]
         curve = _Curve(state.facts["rows"], state.facts["sums"])
@@ -106,11 +112,14 @@ def train(
     if progress and state:
         progress.say("is finished, its weights are taken over" if state.done else f"goes on from {progress.unit} {step} of {total}")
     if state and state.done:
-        return Trained(_weights(model), curve.rows, examples, earlier, step)
+        return Trained(_weights(model), curve.rows, examples, earlier, step, state.facts["processes"])
     started = saved = time.monotonic()
 
     def checkpoint(done: bool = False) -> None:
-        facts = {"examples": examples, "seconds": earlier + time.monotonic() - started, "rows": curve.rows, "sums": curve.sums}
+        if among.rank:
+            return
+        facts = {"examples": examples, "seconds": earlier + time.monotonic() - started, "processes": processes,
+                 "rows": curve.rows, "sums": curve.sums}
         tensors = {f"model.{k}": t for k, t in _weights(model).items()}
         if not done:
             best.save(facts, tensors)
@@ -123,7 +132,7 @@ def train(
         curve.add(terms)
         look = settings.validate_every and (step % settings.validate_every == 0 or step == total)
         if look or step % (1 if kernel else settings.log_every) == 0 or step == total:
-            found = _look(model, data, seed, device) if look else {}
+            found = among.first(_look(model, data, seed, device)) if look else {}
             shown = curve.row(step, {f"valid_{k}": v for k, v in found.items()})
             if look and settings.patience:
                 best.see(found, step, model, settings.patience)
@@ -139,7 +148,7 @@ def train(
         model.load_state_dict(best.weights)
     if store:
         checkpoint(done=True)
-    return Trained(_weights(model), curve.rows, examples, earlier + time.monotonic() - started, step)
+    return Trained(_weights(model), curve.rows, examples, earlier + time.monotonic() - started, step, processes)
 
 
 def _weights(model: Model) -> dict[str, Tensor]:
@@ -204,9 +213,10 @@ class _Epochs:
 class _Steps:
     """Gradient families: every phase that is due, each with its own parameters, optimiser and batch."""
 
-    def __init__(self, model: Model, data, settings: TrainSettings, seed: int, device: torch.device):
-        self.model, self.settings, self.seed, self.device = model, settings, seed, device
-        self.batches = Batches(data, model.inputs, settings.batch_size, seed, device)
+    def __init__(self, model: Model, data, settings: TrainSettings, seed: int, device: torch.device, among: Alone):
+        self.model, self.settings, self.seed, self.device, self.among = model, settings, seed, device, among
+        self.batches = Batches(data, model.inputs, settings.batch_size, seed, device, among.rows)
+        among.prepare(model, self.batches.size)
         self.draws = sum(p.repeat for p in model.phases)
         # once, before any phase freezes another's parameters: a list computed later would be empty
         self.parameters = {p.name: _phase_parameters(model, p) for p in model.phases}
@@ -241,13 +251,14 @@ class _Steps:
                 batch = self.batches.batch(draw)
                 draw += 1
                 autocast = torch.autocast(self.device.type, torch.bfloat16) if s.autocast and not phase.fp32 else contextlib.nullcontext()
-                with autocast:
+                with autocast, self.among.noise():
                     loss, parts = model.loss(batch, phase.name, step)
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                loss.backward(self.among.weight)
+                self.among.add_gradients(active)
                 norm = torch.nn.utils.clip_grad_norm_(active, s.clip_norm or math.inf)
                 prefix = "" if len(model.phases) == 1 else f"{phase.name}_"
-                values = {"loss": loss.item(), **{f"{prefix}{k}": v.item() for k, v in parts.items()}}
+                values = self.among.mean({"loss": loss.item(), **{f"{prefix}{k}": v.item() for k, v in parts.items()}})
                 _finite({**values, "gradient norm": norm.item()}, phase.name, step)
                 optimizer.step()
                 self._average(phase)

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from stages.models.base import KernelModel
 from stages.runs import family_module
-from stages.settings import configure, field
+from stages.settings import InputError, configure, field
 
 
 @dataclass(frozen=True)
 class TrainSettings:
     device: Literal["auto", "cpu", "cuda"] = field("auto", doc="auto: cuda where there is one")
+    processes: int = field(1, low=1, high=1024, doc="a batch is split over so many, one GPU each (docs/pipeline.md, Several GPUs)")
     threads: int = field(1, low=1, high=256, doc="of torch and of the kernels; more than one makes Hogwild kernels irreproducible")
     autocast: bool = field(False, doc="bfloat16 outside the phases marked fp32")
     channels_last: bool = field(False, doc="memory layout of convolutions")
@@ -45,4 +47,15 @@ def run_settings(family: str, model: Mapping, layers: Mapping[str, Mapping], whe
     for place, layer in layers.items():
         configure(TrainSettings, layer, place)
         merged.update(layer)
-    return module, config, configure(TrainSettings, merged, f"{where}.train")
+    settings = configure(TrainSettings, merged, f"{where}.train")
+    check_processes(module.Model, family, settings.processes, where)
+    return module, config, settings
+
+
+def check_processes(model: type, family: str, processes: int, where: str) -> None:
+    """Raise InputError where a run of the family cannot be split over so many processes."""
+    if processes == 1 or model.per_example:
+        return
+    why = ("trains by kernels on the processor, in one process (train.threads uses more cores)" if issubclass(model, KernelModel) else
+           "has a loss that is no mean over examples (per_example in stages/models/base.py), so its batch cannot be split")
+    raise InputError(f"{where}.train.processes: found {processes}, but family {family} {why}; set it to 1")
