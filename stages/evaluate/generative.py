@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from stages.models.parts.gaussian import log_normal, reparameterise
+
 DRAWS = 20000  # latent draws held at once
 
 
@@ -26,6 +28,21 @@ def importance_bound(model, x: Tensor, k: int, seed: int) -> Tensor:
             left -= draws
         bounds.append(torch.logsumexp(torch.stack(pieces), 0) - math.log(k))
     return -torch.cat(bounds)
+
+
+@torch.no_grad()
+def mutual_information(mean: Tensor, log_variance: Tensor, seed: int) -> float:
+    """Information of a Gaussian code about its image, E KL(q(z|x) || p) - KL(q(z) || p) = E log q(z|x) / q(z), in nats: [n, D] twice.
+
+    One draw of z an image; q(z) is the mixture over the same n images, so that the estimate cannot exceed log n (Hoffman and Johnson 2016,
+    http://approximateinference.org/accepted/HoffmanJohnson2016.pdf).
+    """
+    z = reparameterise(mean, log_variance, torch.Generator().manual_seed(seed))
+    found = []
+    for part, own in zip(z.split(64), torch.arange(len(z)).split(64), strict=True):
+        densities = log_normal(part[:, None], mean[None], log_variance[None]).double()  # (64, n)
+        found.append(densities[torch.arange(len(part)), own] - torch.logsumexp(densities, 1) + math.log(len(z)))
+    return float(torch.cat(found).mean())
 
 
 @torch.no_grad()

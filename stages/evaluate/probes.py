@@ -45,6 +45,21 @@ def active_units(codes: np.ndarray, threshold: float = 0.01) -> int:
     return int((np.asarray(codes, np.float64).var(0) > threshold).sum())
 
 
+def against_principal(train: np.ndarray, basis: np.ndarray) -> dict[str, float]:
+    """How far the span of `basis` [D, k] (orthonormal columns) is from the first k principal directions of the rows of `train` [n, D].
+
+    projector_distance: Frobenius norm of the difference of the two projectors, 0 to sqrt(2 k); principal_angle: the largest, in degrees
+    (Bjoerck and Golub 1973); explained_variance: share of the rows' variance within the span.
+    """
+    centred = np.asarray(train, np.float64) - np.mean(train, 0)
+    basis = np.asarray(basis, np.float64)
+    directions = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, : basis.shape[1]]
+    smallest = np.clip(np.linalg.svd(basis.T @ directions, compute_uv=False)[-1], -1.0, 1.0)
+    return {"projector_distance": float(np.linalg.norm(basis @ basis.T - directions @ directions.T)),
+            "principal_angle": float(np.degrees(np.arccos(smallest))),
+            "explained_variance": float(np.square(centred @ basis).sum() / np.square(centred).sum())}
+
+
 def principal_codes(train: np.ndarray, test: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Both splits projected on the training split's first `width` principal directions (fewer where the data has fewer); signs fixed."""
     train, test = np.asarray(train, np.float64), np.asarray(test, np.float64)

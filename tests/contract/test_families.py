@@ -21,7 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 FAMILIES = families()
 CPU = torch.device("cpu")
 # small networks: a family's own sizes are its business
-SMALL = {"classifier": {"channels": 8, "features": 16}, "vae": {"hidden": [32], "latent": 4}, "gan": {"hidden": [32], "latent": 4}}
+SMALL = {"classifier": {"channels": 8, "features": 16}, "vae": {"hidden": [32], "latent": 4}, "gan": {"hidden": [32], "latent": 4},
+         "autoencoder": {"latent": 8}, "gumbel_vae": {"hidden": [32], "codes": 4, "classes": 3},
+         "vq_vae": {"hidden": [32], "codes": 4, "codebook": 8, "dimension": 3, "prior": 8}}
 
 
 def sequences(rng, n, vocabulary):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from stages.evaluate import clustering, densities, distribution, generative, pictures, probes
+from stages.evaluate import clustering, densities, disentanglement, distribution, generative, pictures, probes
 from stages.evaluate.kinds.base import Kind, array, need
 from stages.models.base import image_tensor
 from stages.settings import InputError
@@ -47,13 +47,38 @@ class Evaluation(Kind):
         if hasattr(model, "encode"):
             codes = {s: self.through(model.encode, s) for s in ("train", "test")}
             metrics |= {"active_units": float(probes.active_units(codes["test"])), **self.of_codes(codes), **self.of_clusters(codes)}
-        if hasattr(model, "bound"):
-            distortion, rate = model.bound(self.x["test"], torch.Generator().manual_seed(seed))
-            metrics |= {"elbo": float((distortion + rate.sum(1)).mean()), "kl": float(rate.sum(1).mean())}
         if hasattr(model, "log_likelihood"):
-            for k in self.settings.iw:
-                metrics[f"iw_{k}"] = float(generative.importance_bound(model, self.x["test"], k, seed).mean())
+            metrics |= self.of_bounds(model, seed)
+        if hasattr(model, "subspace") and model.subspace() is not None:
+            metrics |= probes.against_principal(self.flat["train"], array(model.subspace()))
+        if hasattr(model, "encode") and "train.factors" in self.data:
+            metrics |= self.of_factors(codes)
         return metrics
+
+    def of_bounds(self, model, seed) -> dict[str, float]:
+        """Bounds on the likelihood of the images, or of the binary images drawn from them that the model's likelihood is of."""
+        x, generator = self.x["test"], torch.Generator().manual_seed(seed)
+        if hasattr(model, "observed"):
+            x = model.observed(x, generator)
+        metrics = {}
+        if hasattr(model, "bound"):
+            found = [model.bound(part, generator) for part in x.split(ROWS)]
+            distortion, rate = torch.cat([d for d, _ in found]), torch.cat([r for _, r in found])
+            metrics = {"elbo": float((distortion + rate.sum(1)).mean()), "distortion": float(distortion.mean()),
+                       "kl": float(rate.sum(1).mean())}
+        if hasattr(model, "posterior"):
+            parts = [model.posterior(part) for part in x.split(ROWS)]
+            metrics["mutual_information"] = generative.mutual_information(*(torch.cat(column) for column in zip(*parts, strict=True)), seed)
+        for k in self.settings.iw:
+            metrics[f"iw_{k}"] = float(generative.importance_bound(model, x, k, seed).mean())
+        return metrics
+
+    def of_factors(self, codes) -> dict[str, float]:
+        """Disentanglement of the codes of both splits: the grid of factors is one set; predictors are trained on train, scored on test."""
+        factors = np.concatenate([self.data["train.factors"], self.data[f"{self.split}.factors"]])
+        columns = np.stack([np.unique(column, return_inverse=True)[1] for column in factors.T], 1)
+        test = np.arange(len(factors)) >= len(codes["train"])
+        return disentanglement.scores(np.concatenate([codes["train"], codes["test"]]), columns, test, self.settings.seed)
 
     def baselines(self, model, fresh):
         found = {}
@@ -69,7 +94,9 @@ class Evaluation(Kind):
             error = ((self.flat["test"] - self.flat["train"].mean(0)) ** 2).sum(1) - (principal["test"] ** 2).sum(1)
             untrained = fresh(self.settings.seed)
             random = {s: self.through(untrained.encode, s) for s in ("train", "test")}
-            found["pca"] = {**self.of_codes(principal), "reconstruction_mse": float(error.mean() / self.flat["test"].shape[1])}
+            explained = (principal["train"] ** 2).sum() / ((self.flat["train"] - self.flat["train"].mean(0)) ** 2).sum()
+            found["pca"] = {**self.of_codes(principal), "explained_variance": float(explained),
+                            "reconstruction_mse": float(error.mean() / self.flat["test"].shape[1])}
             found["untrained"] = self.of_codes(random)
             found["raw_pixels"] = self.of_codes(self.flat)
             found["kmeans"] = self.of_clusters(self.flat)
@@ -78,7 +105,7 @@ class Evaluation(Kind):
             majority = np.bincount(self.y["train"][self.rows["train"]]).argmax()
             found["majority"] = {"accuracy": float((self.y["test"][self.rows["test"]] == majority).mean())}
         config = getattr(model, "config", None)
-        if hasattr(model, "log_likelihood") and getattr(config, "likelihood", None) != "bernoulli":  # no density of grey values
+        if hasattr(model, "log_likelihood") and getattr(config, "likelihood", "gaussian") == "gaussian":  # else no density of grey values
             for name, metrics in self.densities(width if hasattr(model, "encode") else None).items():
                 found[name] = found.get(name, {}) | metrics
         return {name: metrics for name, metrics in found.items() if metrics}

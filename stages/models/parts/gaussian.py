@@ -19,9 +19,14 @@ def kl_to_standard(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance)
 
 
+def log_normal_units(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(x; mean, sigma^2) of each unit, in nats: [..., D] -> [..., D]."""
+    return -0.5 * (math.log(2 * math.pi) + log_variance + (x - mean).square() * torch.exp(-log_variance))
+
+
 def log_normal(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """log N(x; mean, diag sigma^2) summed over the last axis, in nats."""
-    return -0.5 * (math.log(2 * math.pi) + log_variance + (x - mean).square() * torch.exp(-log_variance)).sum(-1)
+    return log_normal_units(x, mean, log_variance).sum(-1)
 
 
 def log_mean_exp(log_weights: Tensor, dim: int) -> Tensor:

@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from stages.models.parts.gaussian import kl_to_standard, log_mean_exp, log_normal, reparameterise
+from stages.models.parts.likelihoods import binarised, log_logistic, noise_of
 from stages.models.vae import Config, Model
+from stages.settings import InputError
 from stages.train.loop import train
 from stages.train.settings import TrainSettings
 
@@ -45,7 +47,7 @@ def test_gaussian_and_bernoulli_likelihood_by_value():
         z = torch.zeros(1, 2)
         mean, target = model.decode(z).detach().flatten().tolist(), x.flatten().tolist()
         if likelihood == "gaussian":
-            sigma = math.exp(model.log_sigma.item())
+            sigma = math.exp(model.pixels.log_scale.item())
             norm = math.log(sigma * math.sqrt(2 * math.pi))
             expected = sum(-0.5 * ((t - m) / sigma) ** 2 - norm for t, m in zip(target, mean, strict=True))
         else:
@@ -65,7 +67,9 @@ class Linear(Model):
         return 0.5 * x.flatten(1), torch.full_like(x.flatten(1), math.log(0.6))
 
     def log_p_x(self, x, z):
-        return log_normal(x.flatten(1), self.A * z + self.B, torch.full_like(z, 2 * math.log(self.S)))
+        centre = self.A * z + self.B
+        flat = x.flatten(1)[:, None] if z.dim() == 3 else x.flatten(1)
+        return log_normal(flat.expand_as(centre), centre, torch.full_like(z, 2 * math.log(self.S)))
 
     def evidence(self, x):
         return log_normal(x.flatten(1), torch.full((1,), self.B), torch.full((1,), math.log(self.A**2 + self.S**2)))
@@ -116,6 +120,93 @@ def test_a_planted_line_is_found():
     assert order > 0.98 and (codes.var(0) > 0.01).sum() <= 2
 
 
-def test_log_sigma_is_not_trained_under_bernoulli():
-    assert isinstance(Model(Config(likelihood="bernoulli"), META).log_sigma, nn.Parameter)
-    assert not Model(Config(likelihood="bernoulli"), META).log_sigma.requires_grad
+def test_scale_is_trained_only_where_the_likelihood_has_one_to_learn():
+    for config, learnt in ((Config(), True), (Config(sigma=0.1), False), (Config(likelihood="bernoulli"), False),
+                           (Config(likelihood="logistic"), True)):
+        scale = Model(config, META).pixels.log_scale
+        assert isinstance(scale, nn.Parameter) and scale.requires_grad == learnt
+    assert Model(Config(sigma=0.1), META).pixels.log_scale.exp().item() == pytest.approx(0.1)
+
+
+def objective(config, x, seed=1):
+    torch.manual_seed(0)
+    model = Model(config, META)
+    torch.manual_seed(seed)
+    return model, model.loss({"images": x}, "main", 0)[0]
+
+
+def test_iwae_is_the_log_mean_of_the_weights_and_with_one_draw_the_sampled_elbo():
+    x = torch.rand(6, 1, 2, 2, generator=torch.Generator().manual_seed(3))
+    model, loss = objective(Config(latent=2, hidden=(4,), objective="iwae", draws=7), x)
+    torch.manual_seed(1)
+    mean, log_variance = model.posterior(x)
+    z = mean[:, None] + torch.exp(0.5 * log_variance)[:, None] * torch.randn(6, 7, 2)
+    zero = torch.zeros(1)
+    weights = torch.stack([model.log_p_x(x, z[:, i]) + log_normal(z[:, i], zero, zero) - log_normal(z[:, i], mean, log_variance)
+                           for i in range(7)], 1)
+    assert loss.item() == pytest.approx(-(weights.double().exp().mean(1).log()).mean().item(), rel=1e-5)
+    one, loss = objective(Config(latent=2, hidden=(4,), objective="iwae", draws=1), x)
+    torch.manual_seed(1)
+    assert loss.item() == pytest.approx(-one.log_likelihood(x, 1).mean().item(), rel=1e-6)
+
+
+def test_more_draws_of_the_elbo_are_a_mean_of_its_distortion():
+    x = torch.rand(6, 1, 2, 2, generator=torch.Generator().manual_seed(3))
+    model, loss = objective(Config(latent=2, hidden=(4,), draws=5), x)
+    torch.manual_seed(1)
+    mean, log_variance = model.posterior(x)
+    z = mean[:, None] + torch.exp(0.5 * log_variance)[:, None] * torch.randn(6, 5, 2)
+    expected = -torch.stack([model.log_p_x(x, z[:, i]) for i in range(5)]).mean() + kl_to_standard(mean, log_variance).sum(1).mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_two_layers_weigh_by_the_hierarchy_s_densities():
+    x = torch.rand(4, 1, 2, 2, generator=torch.Generator().manual_seed(3))
+    torch.manual_seed(0)
+    model = Model(Config(latent=3, hidden=(4,), upper=2, upper_hidden=(5,)), META)
+    generator = torch.Generator().manual_seed(2)
+    found = model.log_likelihood(x, 1, generator)
+    generator, zero = torch.Generator().manual_seed(2), torch.zeros(1)
+    mean, log_variance = model.posterior(x)
+    h1 = mean + torch.exp(0.5 * log_variance) * torch.randn(4, 1, 3, generator=generator)[:, 0]
+    upper = model.upper_encoder(h1).chunk(2, 1)
+    h2 = upper[0] + torch.exp(0.5 * upper[1]) * torch.randn(4, 1, 2, generator=generator)[:, 0]
+    expected = (model.log_p_x(x, h1) + log_normal(h2, zero, zero) + log_normal(h1, *model.upper_decoder(h2).chunk(2, 1))
+                - log_normal(h1, mean, log_variance) - log_normal(h2, *upper))
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert model.sample(3, torch.Generator().manual_seed(0)).shape == (3, 1, 2, 2)
+
+
+def test_discretised_logistic_is_a_distribution_over_the_256_levels():
+    levels = (torch.arange(256) / 255).double()
+    for mean, log_scale in ((0.3, -2.0), (0.0, -4.0), (1.2, -1.0)):
+        mass = log_logistic(levels, torch.tensor(mean).double(), torch.tensor(log_scale).double()).exp()
+        assert mass.sum().item() == pytest.approx(1.0, abs=1e-4)
+    centre, scale = 0.3, math.exp(-2.0)
+    by_hand = 1 / (1 + math.exp(-(100.5 / 255 - centre) / scale)) - 1 / (1 + math.exp(-(99.5 / 255 - centre) / scale))
+    assert log_logistic(levels[100], torch.tensor(centre).double(), torch.tensor(-2.0).double()).item() == pytest.approx(math.log(by_hand))
+
+
+def test_binary_images_are_drawn_with_the_grey_values_as_probabilities():
+    x = torch.tensor([0.0, 0.2, 0.7, 1.0]).view(1, 1, 2, 2).expand(4000, 1, 2, 2).contiguous()
+    dynamic = binarised(x, "dynamic", torch.Generator().manual_seed(0))
+    assert set(dynamic.unique().tolist()) == {0.0, 1.0} and torch.allclose(dynamic.mean(0).flatten(), x[0].flatten(), atol=0.03)
+    assert not torch.equal(dynamic, binarised(x, "dynamic", torch.Generator().manual_seed(1)))
+    different = (torch.arange(4000 * 4).view(4000, 1, 2, 2) % 251 / 255).float()  # many images, their draws independent of one another
+    fixed = binarised(different, "fixed")
+    assert torch.equal(fixed, binarised(different, "fixed")) and torch.equal(fixed[7:9], binarised(different[7:9], "fixed"))
+    noise = noise_of(different).flatten(1)
+    assert abs(noise.mean().item() - 0.5) < 0.02 and abs(np.corrcoef(noise[:, 0], noise[:, 1])[0, 1]) < 0.06
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    ({"objective": "iwae", "beta": 4.0}, "model.beta: 4"), ({"binarise": "dynamic"}, "likelihood: bernoulli"),
+    ({"likelihood": "bernoulli", "sigma": 0.1}, "model.sigma"), ({"channels": (4, 8)}, "cannot be halved")])
+def test_settings_that_contradict_each_other_are_one_line(settings, said):
+    with pytest.raises(InputError, match=said):
+        Model(Config(**settings), META)
+
+
+def test_convolutions_take_and_give_images():
+    model = Model(Config(latent=3, channels=(4, 8)), {"shape": [8, 8, 1], "classes": 0})
+    assert model.reconstruct(torch.rand(2, 1, 8, 8)).shape == (2, 1, 8, 8)
