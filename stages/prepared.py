@@ -10,6 +10,10 @@ import numpy as np
 from stages.files import read_json
 from stages.settings import InputError
 
+MAIN = {"documents": "words", "receipts": "items", "graph": "nodes", "triples": "entities"}  # what a dataset's vectors are of
+OTHERS = {"relation": "relations", "normal": "relations"}
+FIRST = ("input", "node", "entity", "relation")  # of several vectors of the same rows, those that bear the rows' name
+
 
 class Prepared:
     """A folder of data/prepared. `data["train.images"]` is a read-only memory map; `data.meta` what meta.json says."""
@@ -37,3 +41,27 @@ class Prepared:
     def table(self, name: str):
         """The JSON table `name` (a list of words, items, labels: its index is the id)."""
         return read_json(self.folder / f"{name}.json")
+
+    def rows_of(self, vectors: str) -> tuple[str, str]:
+        """(name for users, JSON table of its rows) of what a model's `vectors()` calls `vectors`: input of receipts is items, output
+
+        items.output. Metadata values, field.<name>, keep their name; output.field.<name> is field.<name>.output.
+        """
+        kind, metadata, field = vectors.partition("field.")
+        if metadata:
+            table = f"field.{field}"
+            return (f"{table}.{kind.rstrip('.')}" if kind else table), table
+        table = OTHERS.get(vectors, MAIN.get(self.meta["kind"]))
+        if table is None:
+            raise InputError(f"{self.folder}: {self.meta['kind']} have no named rows that vectors could be of")
+        return (table if vectors in FIRST else f"{table}.{vectors}"), table
+
+    def columns_of(self, table: str) -> dict[str, list]:
+        """What else is known of the rows of `table`: an item's metadata, a node's label; empty text where there is none."""
+        if table == "items":
+            found = {name: (self[f"field.{name}"], self.table(f"field.{name}")) for name in self.meta.get("fields", {})}
+        elif table == "nodes" and self.meta.get("classes"):
+            found = {"class": (self["labels"], self.table("labels"))}
+        else:
+            found = {}
+        return {name: [values[i] if i >= 0 else "" for i in ids.tolist()] for name, (ids, values) in found.items()}

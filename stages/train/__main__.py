@@ -26,6 +26,7 @@ from stages.prepared import Prepared
 from stages.runs import save_tensors
 from stages.settings import InputError, choose
 from stages.train.checkpoints import Store, key_of
+from stages.train.export import write_vectors
 from stages.train.group import follows, group, processes_of
 from stages.train.loop import DivergedError, pick_device, train
 from stages.train.progress import Progress
@@ -158,6 +159,8 @@ def run(args: argparse.Namespace) -> None:
         for seed, result in trained.items():
             (out / str(seed)).mkdir()
             save_tensors(out / str(seed) / "weights.safetensors", result.weights)
+        if left_out := write_vectors(out, model, {seed: result.weights for seed, result in trained.items()}, data):
+            print(f"{args.run}: {left_out}", flush=True)
         write_json(
             out / "run.json",
             {
