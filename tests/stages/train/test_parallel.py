@@ -96,7 +96,7 @@ def test_only_families_that_can_be_split_are():
 
 # --- the stage as a program -------------------------------------------------------------------------------------------------------------
 
-RUN = "{family: gan, dataset: d, features: none, model: {hidden: [32]}, train: {steps: %d, batch_size: 32, processes: %d}}"
+RUN = "{family: vae, dataset: d, features: none, model: {hidden: [32]}, train: {steps: %d, batch_size: 32, processes: %d}}"
 
 
 def processes(command):
@@ -127,7 +127,7 @@ def checkpoints(tmp_path):
 
 def test_a_process_of_torchrun_is_killed_and_one_process_goes_on(tmp_path, run_here):
     digits(tmp_path / "data")
-    params(tmp_path / "params.yaml", RUN % (1000, 1))
+    params(tmp_path / "params.yaml", RUN % (600, 1))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "stages.train"]
     training = subprocess.Popen([*command, *arguments(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until(lambda: checkpoints(tmp_path))
