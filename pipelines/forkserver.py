@@ -7,7 +7,7 @@ environment and output.
 Started by `pipelines.forks` as a script. The flow's requests, {"arguments", "folder", "environment"} with the descriptor of the output,
 come by a socket, one packet each; answers are {"started": pid} and, when that has ended, {"ended": pid, "code", "cpu": seconds,
 "memory": GB}. The child tells the warden of its group before it does anything. When the flow dies the socket closes and this process
-ends; its children are the warden's to end. It needs DVC and the standard library alone.
+ends; its children are the warden's to end. It needs DVC and pipelines.lockfile alone.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import select
 import signal
 import socket
 import sys
+from pathlib import Path
 
 PACKET = 200_000  # bytes of a request at most; the flow starts what is larger without us
 # what `dvc repro` imports on its way, beyond dvc.cli
@@ -42,6 +43,10 @@ def imported() -> None:
     from dvc.cli.parser import get_main_parser
 
     get_main_parser()
+    sys.path.append(str(Path(__file__).resolve().parents[1]))  # as a script it has only what is installed
+    from pipelines import lockfile
+
+    lockfile.install()
     gc.collect()
     gc.freeze()  # a collection in a child would copy every page of what was imported
 

@@ -142,29 +142,6 @@ class Graph:
         return reasons
 
 
-def lock_order(root: Path) -> list[str]:
-    """Names of the stages in dvc.lock, in the file's order; [] where there is none."""
-    from dvc.utils.serialize import load_yaml
-
-    path = Path(root) / "dvc.lock"
-    return list(load_yaml(path).get("stages") or {}) if path.is_file() else []
-
-
-def settle_lock(root: Path, before: list[str], order: Iterable[str]) -> None:
-    """Give dvc.lock the order `dvc repro` would have left: what stood there first (`before`), then new stages in running order.
-
-    Stages that end side by side enter the file in the order they end; without this a parallel run would shuffle a tracked file.
-    """
-    from dvc.utils.serialize import modify_yaml
-
-    place = {name: number for number, name in enumerate(dict.fromkeys([*before, *order]))}
-    now = lock_order(root)
-    wanted = sorted(now, key=lambda name: place.get(name, len(place)))
-    if now != wanted:
-        with modify_yaml(str(Path(root) / "dvc.lock")) as lock:
-            lock["stages"] = {name: lock["stages"][name] for name in wanted}
-
-
 @contextlib.contextmanager
 def _parameters_read_once():
     """DVC parses the parameter file again for every stage and searches all of it for each key: two thirds of the time of a status

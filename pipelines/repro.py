@@ -13,9 +13,9 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pipelines import history, provenance, summary
+from pipelines import history, lockfile, provenance, summary
 from pipelines.disk import full_is_one_error
-from pipelines.graph import Graph, Plan, lock_order, plan, settle_lock, show
+from pipelines.graph import Graph, Plan, plan, show
 from pipelines.processes import Outcome, Processes
 from pipelines.schedule import GOOD, Slots, devices, memory
 from pipelines.workspace import locked
@@ -106,13 +106,13 @@ def reproduce(root: Path, options: argparse.Namespace, lock: int) -> int:
         finish(root, wanted, seconds, {})
         return 0
     check_settings = module(root, "stages.check")  # while the server starts; imports torch
-    slots, before = Slots(options.jobs, devices()[:options.gpus], memory()), lock_order(root)
+    slots, before = Slots(options.jobs, devices()[:options.gpus], memory()), lockfile.order(root)
     with contextlib.ExitStack() as leaving:
         cluster = None
         if options.runner:
             cluster = leaving.enter_context(coordinator.connected(root, wanted, options.runner, options.remote, options.strict))
         outcomes = run(root, wanted, slots, options, lock, seconds, check_settings, cluster)
-    settle_lock(root, before, wanted.scope)
+    lockfile.settle(root, before, wanted.scope)
     seconds = {**seconds, **{name: round(o.seconds, 2) for name, o in outcomes.items() if o.state == "done"}}
     write_json(root / DURATIONS, dict(sorted(seconds.items())))
     finish(root, wanted, seconds, outcomes)
