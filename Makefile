@@ -48,7 +48,7 @@ test: lint $(VENV)/.installed-cluster
 bench: $(VENV)/.installed
 	@[ -x bench/.venv/bin/python ] || $(BIN)/python -m venv bench/.venv
 	@echo "$(CURDIR)/$$(ls -d $(VENV)/lib/python3*/site-packages)" > "$$(ls -d bench/.venv/lib/python3*/site-packages)/project.pth"
-	@bench/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+	@bench/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r bench/requirements.txt
 	@bench/.venv/bin/python -m bench --quick
 
 clean:
