@@ -48,7 +48,8 @@ def side_ranks(score: Callable[[np.ndarray], np.ndarray], triples: np.ndarray, k
     fixed, answer = (0, 2) if side == "tail" else (2, 0)
     triples, known = np.asarray(triples, np.int64), np.asarray(known, np.int64)
     relations, entities = int(max(known[:, 1].max(), triples[:, 1].max())) + 1, int(known[:, answer].max()) + 1
-    keys, answers = np.divmod(np.unique((known[:, fixed] * relations + known[:, 1]) * entities + known[:, answer]), entities)
+    codes = np.sort((known[:, fixed] * relations + known[:, 1]) * entities + known[:, answer])  # np.unique would hash: ten times slower
+    keys, answers = np.divmod(codes[np.diff(codes, prepend=-1) > 0], entities)
     queries, examples, query = np.unique(triples[:, fixed] * relations + triples[:, 1], return_index=True, return_inverse=True)
     first, last = np.searchsorted(keys, queries, "left")[query], np.searchsorted(keys, queries, "right")[query]
     by_query = np.argsort(query, kind="stable")
