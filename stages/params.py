@@ -18,6 +18,7 @@ from stages.settings import InputError, choose, configure, field
 
 Domain = Literal["receipts", "corpora", "graphs", "images"]
 NO_FEATURES = "none"
+COMMANDS = ("similar",)  # of `python -m stages.evaluate`, which takes a run's name in their place
 NAMES = Path(__file__).parent / "evaluate" / "names.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
@@ -148,6 +149,8 @@ def load(path: Path = Path("params.yaml")) -> Params:
     for name, run in params.runs.items():
         where = f"{path}.runs.{name}"
         choose(run.dataset, params.datasets, f"{where}.dataset", "dataset")
+        if name in COMMANDS:
+            raise InputError(f"{where}: python -m stages.evaluate {name} is a command; choose another name for the run")
         if run.features != NO_FEATURES:
             choose(run.features, [*params.runs, NO_FEATURES], f"{where}.features", "run")
         if not run.seeds or len(set(run.seeds)) != len(run.seeds):

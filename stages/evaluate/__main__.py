@@ -1,6 +1,6 @@
 """`python -m stages.evaluate RUN --model data/models/RUN --data data/prepared/DATASET [--features data/models/NET]`: measure a trained run.
 
-Writes reports/metrics/RUN.json and reports/samples/RUN/.
+Writes reports/metrics/RUN.json and reports/samples/RUN/. `python -m stages.evaluate similar RUN NAME` shows neighbours (see similar.py).
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import pkgutil
+import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from stages.evaluate.kinds.base import Kind, Setting
 from stages.evaluate.names import check_names
 from stages.evaluate.settings import EvaluateSettings
 from stages.files import new_folder, read_json, write_json
-from stages.params import NO_FEATURES, load
+from stages.params import COMMANDS, NO_FEATURES, load
 from stages.prepared import Prepared
 from stages.runs import family_module, load_run
 from stages.settings import InputError, choose, configure
@@ -105,9 +106,13 @@ def evaluate(name: str, folder: Path, data: Prepared, features: Path | None, set
 
 
 def main() -> None:
+    if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:  # no run may be called so
+        with torch.no_grad():
+            return importlib.import_module(f"stages.evaluate.{sys.argv[1]}").main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m stages.evaluate", description="Measure a trained run beside its baselines.",
                                      epilog="example: python -m stages.evaluate vae --model data/models/vae --data data/prepared/digits "
-                                            "--features data/models/classifier")
+                                            "--features data/models/classifier;  what a trained run knows: python -m stages.evaluate "
+                                            f"{'|'.join(COMMANDS)} --help")
     parser.add_argument("run")
     parser.add_argument("--model", type=Path, required=True, help="folder written by the train stage")
     parser.add_argument("--data", type=Path, required=True, help="folder written by the prepare stage")
