@@ -42,28 +42,74 @@ class Effect:
 
 
 def effects(root: Path) -> list[Effect]:
-    """The effect of every leaf of `root`/params.yaml, in the file's order."""
+    """The effect of every leaf of `root`/params.yaml, in the file's order.
+
+    Whether a stage's parameters changed is asked leaf by leaf. Whether its definition did (a value that dvc.yaml puts into commands and
+    paths) needs the graph built anew, a second at 130 stages: leaves that dvc.yaml puts into different stages are changed together,
+    and what none of them explains has all of them changed once more, each alone.
+    """
     params = read_yaml(root / "params.yaml")
     with tempfile.TemporaryDirectory(prefix="baznama-staleness-") as folder:
         project = Path(folder).resolve()
         graph = _committed_copy(root, project)
-        reads = _readers(graph, read_yaml(root / "dvc.yaml"))
+        text = read_yaml(root / "dvc.yaml")
+        put_in = _put_in(graph, text)
+        values = dict(leaves(params))
+        users = {leaf: {name for name, keys in put_in.items() if any(covers(key, leaf) for key in keys)} for leaf in values}
         with _files_read_once():
-            return [_effect(project, params, leaf, value, reads) for leaf, value in leaves(params)]
+            changed = {}
+            for together in _apart(users):
+                changed.update(_redefined(project, params, {leaf: values[leaf] for leaf in together}, users))
+            found = []
+            for leaf, value in values.items():
+                redefined, behind = changed[leaf]
+                stale = {*graph.reading(_with(params, {leaf: value})), *redefined}
+                readers = [name for name, stage in graph.stages.items()
+                           if name in users[leaf] or any(covers(key, leaf) for file, key in stage.params if file == "params.yaml")]
+                found.append(Effect(leaf, _ordered(graph, stale), tuple(name for name in behind.downstream(stale) if name not in stale),
+                                    tuple(readers)))
+    return found
 
 
-def _effect(project: Path, params: dict, leaf: str, value, reads: dict[str, set[str]]) -> Effect:
-    changed = copy.deepcopy(params)
-    *way, last = leaf.split(".")
-    inner = changed
-    for key in way:
-        inner = inner[key]
-    inner[last] = other(value, leaf, params)
-    _write(project / "params.yaml", changed)
+def _apart(users: dict[str, set[str]]) -> list[list[str]]:
+    """The leaves in batches in which no two are put into the same stage and all have the same last key: what goes for one goes for all."""
+    batches: list[tuple[str, set[str], list[str]]] = []
+    for leaf, stages in users.items():
+        kind = leaf.rpartition(".")[2] if stages else ""
+        fitting = next((batch for batch in batches if batch[0] == kind and batch[1].isdisjoint(stages)), None)
+        if fitting is None:
+            batches.append((kind, set(stages), [leaf]))
+        else:
+            fitting[1].update(stages)
+            fitting[2].append(leaf)
+    return [batch[2] for batch in batches]
+
+
+def _redefined(project: Path, params: dict, together: dict, users: dict[str, set[str]]) -> dict[str, tuple[set[str], Graph]]:
+    """{leaf: (stages stale for another reason than their parameters, the graph then)}, all leaves of `together` changed at once."""
+    _write(project / "params.yaml", _with(params, together))
     graph = Graph(project)
-    stale = list(graph.stale())
-    readers = [name for name in graph.stages if any(covers(key, leaf) for key in reads.get(name, ()))]
-    return Effect(leaf, tuple(stale), tuple(name for name in graph.downstream(stale) if name not in stale), tuple(readers))
+    other_reasons = {name for name, why in graph.stale().items() if not all(reason.startswith("params.yaml: ") for reason in why)}
+    _write(project / "params.yaml", params)
+    if len(together) > 1 and not other_reasons <= set().union(*(users[leaf] for leaf in together)):
+        return {leaf: found for one in together for leaf, found in _redefined(project, params, {one: together[one]}, users).items()}
+    return {leaf: (other_reasons & users[leaf] if len(together) > 1 else other_reasons, graph) for leaf in together}
+
+
+def _with(params: dict, together: dict) -> dict:
+    """`params` with another value at each of these leaves."""
+    changed = copy.deepcopy(params)
+    for leaf, value in together.items():
+        *way, last = leaf.split(".")
+        inner = changed
+        for key in way:
+            inner = inner[key]
+        inner[last] = other(value, leaf, params)
+    return changed
+
+
+def _ordered(graph: Graph, names: set[str]) -> tuple[str, ...]:
+    return tuple(name for name in graph.stages if name in names)
 
 
 def covers(declared: str, leaf: str) -> bool:
@@ -71,18 +117,18 @@ def covers(declared: str, leaf: str) -> bool:
     return declared == "" or leaf == declared or leaf.startswith(declared + ".")
 
 
-def _readers(graph: Graph, text: dict) -> dict[str, set[str]]:
-    """{stage: keys of params.yaml it reads}: those it declares, and those that its entry in dvc.yaml puts into commands and paths."""
-    reads = {name: {key for file, key in stage.params if file == "params.yaml"} for name, stage in graph.stages.items()}
+def _put_in(graph: Graph, text: dict) -> dict[str, set[str]]:
+    """{stage: keys of params.yaml that its entry in dvc.yaml puts into commands and paths}."""
+    found: dict[str, set[str]] = {name: set() for name in graph.stages}
     for group, entry in text["stages"].items():
         source = re.fullmatch(r"\$\{([\w.-]+)\}", str(entry.get("foreach", "")))
         put_in = set(re.findall(r"\$\{([\w.-]+)\}", json.dumps(entry.get("do", entry))))
         for name, stage in graph.stages.items():
             if stage.group == group:
                 key = name.partition("@")[2]
-                reads[name] |= {f"{source[1]}.{key}.{item[5:]}" for item in put_in if source and item.startswith("item.")}
-                reads[name] |= {item for item in put_in if item not in ("key", "item") and not item.startswith("item.")}
-    return reads
+                found[name] |= {f"{source[1]}.{key}.{item[5:]}" for item in put_in if source and item.startswith("item.")}
+                found[name] |= {item for item in put_in if item not in ("key", "item") and not item.startswith("item.")}
+    return found
 
 
 def other(value, leaf: str, params: dict):
@@ -126,7 +172,7 @@ def _committed_copy(root: Path, project: Path) -> Graph:
             _file(project / path if Path(path).suffix else project / path / "dummy", "1")
     with contextlib.chdir(project):  # DVC's run cache names stages from the working directory
         Repo().commit(force=True)
-    return graph
+    return Graph(project)
 
 
 def _file(path: Path, text: str) -> None:

@@ -1,7 +1,4 @@
-"""The graph as DVC knows it, asked once and in process: stages, edges, what is stale and why, and what hangs on it.
-
-`python -m pipelines.graph` prints what is stale; `--table` writes docs/staleness.md, every leaf of params.yaml against its stages.
-"""
+"""The graph as DVC knows it, asked once and in process: stages, edges, what is stale and why, and what hangs on it."""
 
 from __future__ import annotations
 
@@ -117,11 +114,16 @@ class Graph:
         from dvc.lock import LockError
 
         try:
-            with one_line(DvcException, self.root), _parameters_read_once(), self._repo.lock:
+            with one_line(DvcException, self.root), _parameters_read_once({}), self._repo.lock:
                 reasons = {name: self._reasons(self._dvc[name]) for name in (self.stages if names is None else names)}
         except LockError:
             raise InputError("another DVC command is at work in this workspace; wait for it, or end it, and run again") from None
         return {name: why for name, why in reasons.items() if why}
+
+    def reading(self, params: dict) -> list[str]:
+        """Stages that DVC would run because of their parameters alone, were `params` what params.yaml holds."""
+        with _parameters_read_once({str(self.root / "params.yaml"): params}):
+            return [name for name, stage in self._dvc.items() if any(dep.status() for dep in stage.params)]
 
     def _reasons(self, stage) -> list[str]:
         """The questions of `Repo.status`, without its lock file rewritten four times a stage: nothing else runs while we plan."""
@@ -143,13 +145,12 @@ class Graph:
 
 
 @contextlib.contextmanager
-def _parameters_read_once():
+def _parameters_read_once(parsed: dict[str, dict]):
     """DVC parses the parameter file again for every stage and searches all of it for each key: two thirds of the time of a status
-    with 130 stages. Here a file is parsed once and a plain key found by walking to it."""
+    with 130 stages. Here a file is parsed once (`parsed`: {path: content}) and a plain key found by walking to it."""
     import dvc.dependency.param as param
 
     load, read = param.load_path, param.read_param_file
-    parsed: dict[str, dict] = {}
 
     def load_path(path, fs, **kwargs):
         if path not in parsed:
@@ -218,22 +219,6 @@ def plan(graph: Graph, targets: Iterable[str] = (), force: bool = False) -> Plan
     return Plan({name: graph.stages[name] for name in chosen}, {name: why.get(name, []) for name in chosen}, scope)
 
 
-def main() -> None:
-    import argparse
-
-    parser = argparse.ArgumentParser(prog="python -m pipelines.graph", description="What is stale, and why.",
-                                     epilog="examples: python -m pipelines.graph; python -m pipelines.graph evaluate@vae")
-    parser.add_argument("targets", nargs="*", help="stages, entries of dvc.yaml, or paths of outputs; without any, everything")
-    parser.add_argument("--table", action="store_true", help="write docs/staleness.md: every leaf of params.yaml, and what it reruns")
-    options = parser.parse_args()
-    if options.table:
-        from pipelines.staleness import write_table
-
-        print(f"wrote {write_table(Path('.'))}")
-    else:
-        show(plan(Graph(), options.targets))
-
-
 def show(wanted: Plan) -> None:
     """Print a plan: one line a stage with its reasons."""
     for name in wanted.stages:
@@ -241,9 +226,3 @@ def show(wanted: Plan) -> None:
         more = f" (and {len(reasons) - 4} more)" if len(reasons) > 4 else ""
         print(f"{name}: {'; '.join(reasons[:4]) + more if reasons else 'hangs on a stage above'}")
     print(f"{len(wanted.stages)} of {len(wanted.scope)} stages to run")
-
-
-if __name__ == "__main__":
-    from stages.command import command
-
-    command(main)
