@@ -32,7 +32,7 @@ def trained_run(args: argparse.Namespace, ability: str):
         able = [name for name, run in params.runs.items() if hasattr(family_module(run.family).Model, ability)]
         raise InputError(f"run {args.run}: family {entry.family} has no {ability}; runs that have: {', '.join(able) or 'none'}")
     if not (folder / "run.json").is_file():
-        raise InputError(f"run {args.run}: not trained ({folder}/run.json is missing); train it: python -m pipelines.repro train@{args.run}")
+        raise InputError(f"run {args.run}: not trained ({folder}/run.json is missing); run python -m pipelines.repro train@{args.run}")
     facts, data = read_json(folder / "run.json"), Prepared(args.prepared / entry.dataset)
     if args.seed_of_run is not None and args.seed_of_run not in facts["seeds"]:
         raise InputError(f"run {args.run}: no seed {args.seed_of_run} was trained; allowed: {', '.join(map(str, facts['seeds']))}")
