@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 # small networks: a family's own sizes are its business
 SMALL = {"classifier": {"channels": 8, "features": 16}, "vae": {"hidden": [32], "latent": 4}, "gan": {"hidden": [32], "latent": 4},
          "autoencoder": {"latent": 8}, "gumbel_vae": {"hidden": [32], "codes": 4, "classes": 3},
-         "vq_vae": {"hidden": [32], "codes": 4, "codebook": 8, "dimension": 3, "prior": 8}}
+         "vq_vae": {"hidden": [32], "codes": 4, "codebook": 8, "dimension": 3, "prior": 8}, "item2vec": {"fields": ["category"]}}
 
 
 def sequences(rng, n, vocabulary):
@@ -41,7 +41,8 @@ def small_data(kind):
         for split, n in (("train", 60), ("valid", 12), ("test", 12)):
             data |= {f"{split}.{k}": v for k, v in sequences(rng, n, 20).items()}
         data["counts"] = np.bincount(data["train.tokens"], minlength=20).astype(np.int64)
-        return data, {**meta, "words": 20, "items": 20, "fields": {}, "tokens": {"train": len(data["train.tokens"])}}
+        data["field.category"] = (np.arange(20) // 5 - 1).astype(np.int32)  # the first five have none
+        return data, {**meta, "words": 20, "items": 20, "fields": {"category": 3}, "tokens": {"train": len(data["train.tokens"])}}
     if kind == "graph":
         u, v = np.triu_indices(12, 1)
         keep = (rng.random(len(u)) < 0.4) | (v == u + 1)
