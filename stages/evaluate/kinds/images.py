@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from stages.evaluate import clustering, densities, disentanglement, distribution, generative, pictures, probes
+from stages.evaluate import clustering, densities, disentanglement, distribution, generative, latents, pictures, probes
 from stages.evaluate.kinds.base import Kind, array, need
 from stages.models.base import image_tensor
 from stages.settings import InputError
@@ -49,6 +49,8 @@ class Evaluation(Kind):
             metrics |= {"active_units": float(probes.active_units(codes["test"])), **self.of_codes(codes), **self.of_clusters(codes)}
         if hasattr(model, "log_likelihood"):
             metrics |= self.of_bounds(model, seed)
+        if hasattr(model, "rows"):
+            metrics |= latents.codebook_use(self.through(model.indices, "test").astype(np.int64), len(model.rows))
         if hasattr(model, "subspace") and model.subspace() is not None:
             metrics |= probes.against_principal(self.flat["train"], array(model.subspace()))
         if hasattr(model, "encode") and "train.factors" in self.data:
@@ -189,6 +191,8 @@ class Evaluation(Kind):
             gallery.picture("map", pictures.scatter(probes.principal_codes(codes, codes, 2)[0], self.y["test"]), "Map of the test images",
                             "Each dot a test image at the first two principal directions of its code; classes: "
                             f"{pictures.legend([str(n) for n in names]) or 'none'}.")
+        if hasattr(model, "encode") and hasattr(model, "decode"):
+            latents.exhibit(model, codes, gallery)
         if hasattr(model, "logits") and self.labelled:
             self.confusion(model, names, real, gallery)
 
