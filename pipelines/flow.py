@@ -46,20 +46,24 @@ def stage_environment(slot: tuple[str, int]) -> dict[str, str]:
     return environment
 
 
-def private_environment(home: Path, port: int) -> None:
-    """Point Prefect at the server of this flow alone; nothing of the user's own Prefect profile is read or written."""
+def private_environment(home: Path, port: int, console: str = "CRITICAL") -> None:
+    """Point Prefect at the server of this flow alone; nothing of the user's own Prefect profile is read or written.
+
+    `console` is the level from which Prefect's own log lines are shown; the view shows what happens in a flow.
+    """
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         del os.environ[name]
     os.environ.update({
         "PREFECT_HOME": str(home), "PREFECT_PROFILES_PATH": str(home / "profiles.toml"), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false", "DO_NOT_TRACK": "1",
-        "PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the view shows what happens
+        "PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": console,
     })
 
 
 @contextlib.contextmanager
-def server(home: Path, processes: Processes, meanwhile: Callable[[], None], port: int = 0, schedules: bool = False) -> Iterator[None]:
+def server(home: Path, processes: Processes, meanwhile: Callable[[], None], port: int = 0, schedules: bool = False,
+           console: str = "CRITICAL") -> Iterator[None]:
     """A Prefect server on the loopback address while the context lasts. It starts while Prefect is imported here and `meanwhile` runs.
 
     `port` 0 takes a free one. With `schedules` it has its pages and the services that plan the runs of deployments.
@@ -72,7 +76,7 @@ def server(home: Path, processes: Processes, meanwhile: Callable[[], None], port
         except (OSError, OverflowError) as error:
             raise InputError(f"port {port} of 127.0.0.1 cannot be used ({error}); name a free one with --port") from None
         port = probe.getsockname()[1]
-    private_environment(home, port)
+    private_environment(home, port, console)
     log = home / "server.log"
     with full_is_one_error(log), _server(port, log, processes, meanwhile, () if schedules else WITHOUT_SCHEDULES):
         yield
