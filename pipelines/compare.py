@@ -17,6 +17,7 @@ from pipelines import movements, summary
 from pipelines.metrics import METRICS, Value
 from pipelines.movements import Comparison, Movement
 from pipelines.revisions import WORKSPACE, Revision, Workspace
+from pipelines.yaml_file import read_yaml
 from stages.command import FAILED, command
 from stages.params import Compare, known_metrics
 from stages.settings import InputError, configure
@@ -35,7 +36,7 @@ QUIET = ("same",)  # shown only with --all
 
 def tolerances(root: Path) -> Compare:
     """The checked `compare:` of params.yaml; the defaults where there is none."""
-    given = summary.read_yaml(root / "params.yaml").get("compare")
+    given = read_yaml(root / "params.yaml").get("compare")
     return known_metrics(configure(Compare, given, "params.yaml.compare"), "params.yaml.compare")
 
 

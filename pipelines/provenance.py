@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines.processes import Outcome
-from pipelines.summary import read_yaml, runs_of
+from pipelines.summary import runs_of
+from pipelines.yaml_file import read_yaml
 from stages.files import replacing, write_json
 
 PAGE = Path("reports/provenance.html")

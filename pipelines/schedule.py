@@ -21,15 +21,16 @@ GOOD = ("done", "unchanged", "restored")
 
 @dataclass
 class Slots:
-    """`cpu` stages at a time, one stage a graphics device, and no more GB than `memory` between those that say what they need.
+    """`cpu` cores, one stage a graphics device, and no more GB than `memory` between those that say what they need.
 
-    A stage marked `gpu` takes a cpu slot where the machine has no device, for `device: auto` trains on the processor then.
+    A stage takes as many cores as it has threads; one that wants more cores, or more memory, than there are runs alone. A stage marked
+    `gpu` takes cores where the machine has no device, for `device: auto` trains on the processor then.
     """
 
     cpu: int
     gpus: list[int]
     memory: float = float("inf")
-    _used: dict[str, tuple[str, int]] = field(default_factory=dict)
+    _used: dict[str, tuple[str, list[int]]] = field(default_factory=dict)
     _memory: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -40,20 +41,21 @@ class Slots:
         return self.cpu + len(self.gpus)
 
     def take(self, stage: Stage) -> tuple[str, int] | None:
-        """(kind, number) of a free slot, now taken, or None. A stage that wants more memory than there is runs alone."""
+        """(kind, number) of the first of the slots it needs, now taken, or None where they are not free."""
         kind = "gpu" if stage.resource == "gpu" and self.gpus else "cpu"
+        number = min(stage.threads, self.cpu) if kind == "cpu" else 1
         used = sum(self._memory.values())
-        if not self._kinds[kind] or (used and used + stage.memory > self.memory):
+        if len(self._kinds[kind]) < number or (used and used + stage.memory > self.memory):
             return None
-        self._used[stage.name] = kind, self._kinds[kind].pop(0)
+        taken, self._kinds[kind] = self._kinds[kind][:number], self._kinds[kind][number:]
+        self._used[stage.name] = kind, taken
         self._memory[stage.name] = stage.memory
-        return self._used[stage.name]
+        return kind, taken[0]
 
     def give_back(self, name: str) -> None:
-        kind, number = self._used.pop(name)
+        kind, numbers = self._used.pop(name)
         self._memory.pop(name)
-        self._kinds[kind].append(number)
-        self._kinds[kind].sort()
+        self._kinds[kind] = sorted([*self._kinds[kind], *numbers])
 
 
 def devices() -> list[int]:
@@ -97,10 +99,13 @@ def run(stages: Mapping[str, Stage], slots: Slots, start: Callable[[Stage, tuple
             if lost or stop:
                 outcomes[name] = Outcome("not run", error=f"needs {lost[0]}" if lost else "the flow was ended")
                 waiting.remove(name)
-            elif all(other in outcomes for other in needs) and (slot := slots.take(stages[name])):
-                waiting.remove(name)
-                running.add(name)
-                start(stages[name], slot)
+            elif all(other in outcomes for other in needs):
+                if slot := slots.take(stages[name]):
+                    waiting.remove(name)
+                    running.add(name)
+                    start(stages[name], slot)
+                elif stages[name].threads > 1:
+                    break  # it needs several slots at once: those behind it would take each one that comes free
         if not running:
             continue  # what was not run may let others be not run
         try:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.graph import Graph
-from pipelines.summary import read_yaml
+from pipelines.yaml_file import read_yaml
 from stages.files import replacing
 from stages.params import leaves
 

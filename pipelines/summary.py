@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipelines.processes import Outcome
 from pipelines.schedule import GOOD
+from pipelines.yaml_file import read_yaml
 from stages.files import read_json
 from stages.settings import InputError
 
@@ -90,15 +91,6 @@ def shown(value: dict) -> str:
 def datasets(root: Path) -> dict[str, str]:
     """{run: dataset} from params.yaml, which the stages check; here it only names things."""
     return {str(run): str(entry.get("dataset", MISSING)) for run, entry in (read_yaml(root / "params.yaml").get("runs") or {}).items()}
-
-
-def read_yaml(path: Path) -> dict:
-    """A YAML file as plain data; {} where there is none."""
-    import yaml
-
-    if not path.is_file():
-        return {}
-    return yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
 
 
 def runs_of(names: Iterable[str]) -> list[str]:

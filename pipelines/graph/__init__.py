@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.yaml_file import read_yaml
 from stages.settings import InputError, nearest
 
 os.environ.setdefault("DVC_NO_ANALYTICS", "1")
@@ -25,6 +26,7 @@ class Stage:
     resource: str  # cpu or gpu, from `meta: {resource: ...}`
     memory: float  # GB it asks for, from `meta: {memory: ...}`; 0 where it does not say
     uncached: tuple[str, ...] = ()  # those of its outputs that DVC does not keep in its cache (`cache: false`)
+    threads: int = 1  # cores it keeps busy, from `meta: {threads: ...}` or the `train.threads` that it reads
 
     @property
     def group(self) -> str:
@@ -41,6 +43,7 @@ class Graph:
         from dvc.repo.reproduce import plan_repro
 
         self.root = Path(root).resolve()
+        self._params = read_yaml(self.root / "params.yaml")
         with one_line(DvcException, self.root):
             self._repo = Repo(str(self.root))
             edges = self._repo.index.graph
@@ -61,10 +64,25 @@ class Graph:
             raise InputError(f"dvc.yaml: stage {name}: unknown meta.resource {resource!r}; allowed: cpu, gpu")
         if isinstance(memory, bool) or not isinstance(memory, (int, float)) or memory < 0:
             raise InputError(f"dvc.yaml: stage {name}: meta.memory is GB, a number of at least 0; found {memory!r}")
+        threads = meta.get("threads")
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+            raise InputError(f"dvc.yaml: stage {name}: meta.threads is cores, a whole number of at least 1; found {threads!r}")
         params = tuple((self._path(dep), key) for dep in stage.params for key in (dep.params or [""]))
         files = tuple(self._path(dep) for dep in stage.deps if dep not in stage.params)
         return Stage(name, tuple(sorted(needs)), params, files, tuple(self._path(out) for out in stage.outs), resource, float(memory),
-                     tuple(self._path(out) for out in stage.outs if not out.use_cache))
+                     tuple(self._path(out) for out in stage.outs if not out.use_cache),
+                     threads or self._training_threads(params))
+
+    def _training_threads(self, params: Iterable[tuple[str, str]]) -> int:
+        """`threads` of the narrowest `train` among the parameters a stage reads; 1 where none says (stages.check tells what is wrong)."""
+        found = 1
+        for key in sorted((key for file, key in params if file == "params.yaml" and key.split(".")[-1] == "train"), key=len):
+            value: object = self._params
+            for part in key.split("."):
+                value = value.get(part) if isinstance(value, dict) else None
+            number = value.get("threads") if isinstance(value, dict) else None
+            found = number if isinstance(number, int) and number > 0 else found
+        return found
 
     def _path(self, item) -> str:
         return os.path.relpath(item.fs_path, self.root) if item.fs.protocol == "local" else str(item)
@@ -220,9 +238,14 @@ def plan(graph: Graph, targets: Iterable[str] = (), force: bool = False) -> Plan
 
 
 def show(wanted: Plan) -> None:
-    """Print a plan: one line a stage with its reasons."""
-    for name in wanted.stages:
-        reasons = wanted.why[name]
-        more = f" (and {len(reasons) - 4} more)" if len(reasons) > 4 else ""
-        print(f"{name}: {'; '.join(reasons[:4]) + more if reasons else 'hangs on a stage above'}")
+    """Print a plan: one line a stage with its reasons and what it waits for."""
+    for name, stage in wanted.stages.items():
+        waits = [need for need in stage.needs if need in wanted.stages]
+        text = shortened(wanted.why[name], "; ") or "hangs on a stage above"
+        print(f"{name}: {text}" + (f"; waits for {shortened(waits, ', ')}" if waits else ""))
     print(f"{len(wanted.stages)} of {len(wanted.scope)} stages to run")
+
+
+def shortened(items: Sequence[str], between: str, shown: int = 4) -> str:
+    more = f" (and {len(items) - shown} more)" if len(items) > shown else ""
+    return between.join(items[:shown]) + more

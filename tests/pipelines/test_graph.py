@@ -113,3 +113,23 @@ def test_planning_120_stages_is_fast_and_imports_no_prefect(tmp_path):
     assert (number, found.strip()) == ("120", "[]")
     assert float(seconds) < 2.0, seconds
     assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize(("common", "own", "threads"), [("threads: 1", "", 1), ("threads: 2", "", 2), ("threads: 2", "threads: 3", 3),
+                                                        ("threads: many", "", 1)])
+def test_threads_of_a_training_are_its_runs_own_or_those_of_all(project, common, own, threads):
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("threads: 1", common).replace("model:", f"train: {{{own}}}, model:"))
+    text = (project / "dvc.yaml").read_text()
+    (project / "dvc.yaml").write_text(text.replace('params: [train, "runs.${key}.model"]', 'params: ["runs.${key}.train", train]'))
+    stages = Graph(project).stages
+    assert stages["train@vae"].threads == threads and stages["evaluate@vae"].threads == 1
+
+
+def test_threads_of_any_stage_are_in_its_meta(project):
+    text = (project / "dvc.yaml").read_text()
+    (project / "dvc.yaml").write_text(text.replace("meta: {resource: gpu}", "meta: {resource: gpu, threads: 4}"))
+    assert Graph(project).stages["train@vae"].threads == 4
+    (project / "dvc.yaml").write_text(text.replace("meta: {resource: gpu}", "meta: {resource: gpu, threads: 0}"))
+    with pytest.raises(InputError, match="stage train@emb: meta.threads is cores, a whole number of at least 1; found 0"):
+        Graph(project)

@@ -7,8 +7,8 @@ from pipelines.processes import Outcome
 from pipelines.schedule import Slots, devices, run, ways_to_end
 
 
-def stage(name, *needs, resource="cpu", memory=0.0):
-    return Stage(name, needs, (), (), (), resource, memory)
+def stage(name, *needs, resource="cpu", memory=0.0, threads=1):
+    return Stage(name, needs, (), (), (), resource, memory, threads=threads)
 
 
 class Clock:
@@ -85,6 +85,29 @@ def test_memory_is_shared_and_a_stage_too_big_runs_alone():
     slots.give_back("a")
     assert slots.take(stage("huge", memory=50.0))
     assert slots.take(stage("b", memory=5.0)) is None
+
+
+def test_a_stage_takes_a_core_a_thread_and_all_there_are_where_it_wants_more():
+    slots = Slots(3, [])
+    assert slots.take(stage("a", threads=2)) == ("cpu", 0) and slots.take(stage("b", threads=2)) is None
+    assert slots.take(stage("c")) == ("cpu", 2) and slots.take(stage("d")) is None
+    slots.give_back("a")
+    assert slots.take(stage("huge", threads=8)) is None
+    slots.give_back("c")
+    assert slots.take(stage("huge", threads=8)) == ("cpu", 0) and slots.take(stage("d")) is None
+    slots.give_back("huge")
+    assert [slots.take(stage(name)) for name in "xyz"] == [("cpu", 0), ("cpu", 1), ("cpu", 2)]
+    assert Slots(1, [0]).take(stage("g", resource="gpu", threads=4)) == ("gpu", 0)
+
+
+def test_two_trainings_of_two_threads_do_not_share_two_cores_and_are_not_starved():
+    stages = [stage("wide", threads=2), stage("wider", threads=2), *(stage(f"s{i}") for i in range(6))]
+    lengths = {"wide": 10, "wider": 9, **{f"s{i}": i + 1 for i in range(6)}}
+    _, spans = simulate(stages, Slots(2, []), lengths)
+    assert spans["wide"] == (0, 10) and spans["wider"] == (10, 19)
+    late = [stage("first"), stage("wide", "first", threads=2), *(stage(f"s{i}") for i in range(9))]
+    _, spans = simulate(late, Slots(2, []), {"first": 1, "wide": 50, **{f"s{i}": 2 for i in range(9)}})
+    assert spans["wide"][0] == 2  # as soon as the one that ran meanwhile has ended
 
 
 def test_devices_follow_the_variable(monkeypatch):
