@@ -106,6 +106,8 @@ class Model(KernelModel):
         super().__init__()
         self.config = config
         bound = 6.0 / config.dimension**0.5
+        if config.objective == "self_adversarial":  # distances near gamma from the start, as in the authors' code
+            bound = (config.margin + 2.0) / config.dimension ** (1.0 if config.distance == "l1" else 0.5)
         tables = {name: (torch.rand(meta[size], config.dimension) * 2 - 1) * bound for name, size in self.tables(config).items()}
         if config.objective == "margin":
             tables = {name: functional.normalize(table) for name, table in tables.items()}
