@@ -7,7 +7,7 @@ blocks of output rows, each held against a list of weighted inputs (the parts of
     J's value M_J and side_k noise values of that field (a block a field):  the I and the M_I with weight lambda
 
 The items come first and by a random stream of their own, so that with lambda = 0, or without fields, exactly prod2vec is left. An input
-that occurs several times in a list is one step with the sum of its weights, at most `MERGED` of them at once: long baskets would overshoot.
+that occurs several times in a list is one step with the sum of its weights, as long as that is at most `MERGED`: more would overshoot.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from stages.models.parts.skipgram import (
     window_around,
 )
 
-MERGED = 4
+MERGED = 2.0
 SIDE = 1 << 16  # streams of the side terms begin here
 
 
@@ -90,9 +90,9 @@ def step_weighted(blocks, rate, scores, first, second, lanes):
 
 @njit(nogil=True, cache=True)
 def add_side(ids, weights, start, count, row, weight):
-    """Add an input to the list from `start`, merging with the same row up to MERGED times the weight; returns the new length."""
+    """Add an input to the list from `start`, merged with the same row while their weight is at most MERGED; returns the new length."""
     for place in range(start, count):
-        if ids[place] == row and weights[place] < (MERGED - np.float32(0.5)) * weight:
+        if ids[place] == row and weights[place] + weight <= np.float32(MERGED):
             weights[place] += weight
             return count
     ids[count], weights[count] = row, weight

@@ -3,9 +3,13 @@ import pytest
 import torch
 from torch.nn.functional import logsigmoid
 
+from stages.ingest.simulated_shop import ShopOptions, simulated_shop
 from stages.models import item2vec, word2vec
 from stages.models.parts import items, skipgram
 from stages.models.parts.sampling import alias_table
+from stages.prepare.receipts import ReceiptSettings
+from stages.prepare.receipts import receipts as prepare_receipts
+from stages.prepare.splits import Shares
 from stages.settings import InputError, configure
 
 META = {"dataset": "tiny", "kind": "receipts", "items": 12, "fields": {"category": 3, "brand": 4}}
@@ -150,6 +154,24 @@ def test_values_lie_near_their_items_and_a_cold_item_near_its_category():
     assert (to_items[:, :11].reshape(3, -1)[0, :4].min() > to_items[0, 4:11].max()) and to_items[2, 4:11].min() > to_items[2, :4].max()
     scores = vectors["field.category"][2] @ vectors["output"][:11].T  # the category of item 11 asks for its group
     assert set(np.argsort(-scores)[:7].tolist()) == set(range(4, 11))
+
+
+def test_a_planted_shop_is_recovered():
+    """The simulated shop's complements, from receipts and metadata alone: every category expects its complement most."""
+    raw = simulated_shop(ShopOptions(departments=3, categories=4, items=8, receipts=1500, seed=1))
+    data, tables, meta = prepare_receipts(raw.tables["receipts"], raw.tables["items"], list(raw.fields), ReceiptSettings(), Shares("salt"))
+    torch.manual_seed(0)
+    config = item2vec.Config(fields=raw.fields, lr=0.05)
+    model = fit(item2vec.Model(config, {**meta, "dataset": "shop", "kind": "receipts"}), data, epochs=10)
+    vectors, names = {name: v.numpy() for name, v in model.vectors().items()}, tables["field.category"]
+    scores = vectors["field.category"] @ vectors["output.field.category"].T
+    np.fill_diagonal(scores, -np.inf)
+    assert [names[i] for i in scores.argmax(1)] == [raw.truth["complements"][name] for name in names]
+    of = np.asarray(data["field.category"])
+    between = (vectors["input"] @ vectors["output"].T).astype(np.float64)
+    expected = of[np.argsort(-np.where(of[:, None] == of, -np.inf, between), 1)[:, :3]]  # of items of other categories
+    partner = np.array([names.index(raw.truth["complements"][name]) for name in names])[of]
+    assert (expected == partner[:, None]).mean() > 0.7  # chance: 1 in 11
 
 
 def test_bad_settings_are_one_line():
