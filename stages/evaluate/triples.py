@@ -186,12 +186,13 @@ class ByNeighbours:
 
     def _scores(self, frequency, fixed, relations, votes):
         scores = frequency / (frequency.max() + 1.0) * 1e-9
-        alike = (self.facts[fixed] @ self.facts.T).tocoo()  # a block's rows: all entities against all may not fit
-        weight = np.where(alike.col == fixed[alike.row], 0.0, alike.data**self.power)
+        asked, place = np.unique(fixed, return_inverse=True)
+        alike = (self.facts[asked] @ self.facts.T).tocoo()  # of a block: all entities against all may not fit
+        weight = np.where(alike.col == asked[alike.row], 0.0, alike.data**self.power)
         alike = sparse.csr_matrix((weight, (alike.row, alike.col)), alike.shape)
         for r in np.unique(relations):
             rows = np.flatnonzero(relations == r)
-            scores[rows] += (alike[rows] @ votes(self.matrices[r])).toarray()
+            scores[rows] += (alike[place[rows]] @ votes(self.matrices[r])).toarray()
         return scores
 
     def tail_scores(self, heads, relations):
