@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from stages.files import read_json, write_json
+
 HEAD = "schema: '2.0'\nstages:\n"
 _ENTRY = re.compile(r"^  (?! |#)", re.MULTILINE)  # where an entry of `stages:` begins
 _PLAIN = re.compile(r"  [\w@.-]+:\n(    .*\n)*\Z")  # an entry as DVC writes it, its name not quoted
@@ -102,6 +104,24 @@ def order(root: Path) -> list[str]:
         return []
     found = entries(path.read_text(encoding="utf-8"))
     return list(load_yaml(path).get("stages") or {}) if found is None else list(found)
+
+
+NOTE = Path("data/.prefect/lock_order.json")  # the order a flow found; what lies there was left by one that was killed
+
+
+def begin(root: Path) -> None:
+    """Note the order for `finish`, unless a flow that was killed has; drop what that one left half-written."""
+    for left in Path(root).glob("dvc.lock.[0-9]*"):
+        left.unlink()
+    if not (Path(root) / NOTE).is_file():
+        write_json(Path(root) / NOTE, order(root))
+
+
+def finish(root: Path, running: Iterable[str]) -> None:
+    """`settle` by the order that was noted, if one was."""
+    if (Path(root) / NOTE).is_file():
+        settle(root, read_json(Path(root) / NOTE), running)
+        (Path(root) / NOTE).unlink()
 
 
 def settle(root: Path, before: Iterable[str], running: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pipelines import history, lockfile, provenance, summary
+from pipelines import estimate, history, lockfile, provenance, summary
 from pipelines.disk import full_is_one_error
 from pipelines.graph import Graph, Plan, plan, show
 from pipelines.processes import Outcome, Processes
@@ -21,15 +21,14 @@ from pipelines.schedule import GOOD, Slots, devices, memory
 from pipelines.workspace import locked
 from stages import params
 from stages.command import FAILED, INTERRUPTED, command, fail
-from stages.files import read_json, write_json
 from stages.settings import InputError
 
-DURATIONS = Path("data/.prefect/durations.json")
 REPORT = Path("reports/index.html")
 
 EXAMPLES = """examples:
   python -m pipelines.repro                    everything that is stale
-  python -m pipelines.repro --dry              only say what would run, and why
+  python -m pipelines.repro --dry              only say what would run, why, and what it waits for
+  python -m pipelines.repro --estimate         how long it will take, and how much memory
   python -m pipelines.repro evaluate@vae       one run, and what it needs
   python -m pipelines.repro train --jobs 4     all trainings, four stages at a time
   python -m pipelines.repro train@gan --force  once more, stale or not
@@ -45,7 +44,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=at_least(1), default=cores, help="stages at a time on the processor (%(default)s)")
     parser.add_argument("--gpus", type=at_least(0), help="graphics devices to use, one stage on each (all there are)")
     parser.add_argument("--force", action="store_true", help="run the targets (without any, everything) even where nothing changed")
-    parser.add_argument("--dry", action="store_true", help="only print what would run, and why")
+    parser.add_argument("--dry", action="store_true", help="only print what would run, why, and what it waits for")
+    parser.add_argument("--estimate", action="store_true", help="only print what that will take, by what the stages took the last time")
     parser.add_argument("--retries", type=at_least(0), default=0, help="further tries of a stage that failed (%(default)s)")
     parser.add_argument("--wait", action="store_true", help="when another flow runs in this workspace, wait for it")
     parser.add_argument("--api", help="address of a Prefect server to report to, in place of a private one (http://127.0.0.1:4200/api)")
@@ -75,8 +75,12 @@ def main() -> None:
     root = Path.cwd()
     if not (root / "dvc.yaml").is_file():
         raise InputError(f"{root}: no dvc.yaml here; run from the project's root")
-    if options.dry:
-        show(planned(root, options.targets, options.force))
+    if options.dry or options.estimate:
+        wanted = planned(root, options.targets, options.force)
+        if options.dry:
+            show(wanted)
+        if options.estimate:
+            estimate.show(estimate.estimated(wanted.stages, estimate.measured(root), slots_of(options)), wanted.stages, options.jobs)
         return
     with locked(root, options.wait) as lock:
         code = reproduce(root, options, lock)
@@ -100,25 +104,30 @@ def reproduce(root: Path, options: argparse.Namespace, lock: int) -> int:
 
         coordinator.check(root, options.runner, options.remote)
     wanted = planned(root, options.targets, options.force)
-    seconds = read_json(root / DURATIONS) if (root / DURATIONS).is_file() else {}
+    costs = estimate.measured(root)
+    seconds = {name: cost.seconds for name, cost in costs.items()}
     if not wanted.stages:
+        lockfile.finish(root, wanted.scope)  # of a flow that was killed at its end
         print(f"nothing to do: {len(wanted.scope)} stages are up to date")
         finish(root, wanted, seconds, {})
         return 0
     check_settings = module(root, "stages.check")  # while the server starts; imports torch
-    slots, before = Slots(options.jobs, devices()[:options.gpus], memory()), lockfile.order(root)
+    lockfile.begin(root)
     with contextlib.ExitStack() as leaving:
         cluster = None
         if options.runner:
             cluster = leaving.enter_context(coordinator.connected(root, wanted, options.runner, options.remote, options.strict))
-        outcomes = run(root, wanted, slots, options, lock, seconds, check_settings, cluster)
-    lockfile.settle(root, before, wanted.scope)
-    seconds = {**seconds, **{name: round(o.seconds, 2) for name, o in outcomes.items() if o.state == "done"}}
-    write_json(root / DURATIONS, dict(sorted(seconds.items())))
-    finish(root, wanted, seconds, outcomes)
+        outcomes = run(root, wanted, slots_of(options), options, lock, seconds, check_settings, cluster)
+    lockfile.finish(root, wanted.scope)
+    costs = estimate.keep(root, costs, outcomes)
+    finish(root, wanted, {name: cost.seconds for name, cost in costs.items()}, outcomes)
     if any(outcome.state == "interrupted" for outcome in outcomes.values()):
         fail("interrupted; run again to go on where it stopped", INTERRUPTED)
     return 0 if tell_failures(outcomes) else FAILED
+
+
+def slots_of(options: argparse.Namespace) -> Slots:
+    return Slots(options.jobs, devices()[:options.gpus], memory())
 
 
 def planned(root: Path, targets: Iterable[str], force: bool) -> Plan:

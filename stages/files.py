@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import math
 import os
@@ -14,11 +15,16 @@ from stages.settings import InputError
 
 @contextlib.contextmanager
 def replacing(path: Path):
-    """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure."""
+    """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
+
+    What a process that was killed left there goes too: half-written files would enter the hash of a folder that a stage depends on.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    remove(temporary)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if left == temporary or not _runs(left.name.split(".")[-2]):
+            remove(left)
     try:
         yield temporary
         if path.is_dir():
@@ -26,6 +32,16 @@ def replacing(path: Path):
         os.replace(temporary, path)
     finally:
         remove(temporary)
+
+
+def _runs(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 @contextlib.contextmanager

@@ -60,6 +60,14 @@ def test_order_and_settle(tmp_path):
     lockfile.settle(tmp_path, "ab", "edcba")
     assert lockfile.order(tmp_path) == list("abedc")
     (tmp_path / "dvc.lock").write_text("# mine\n" + (tmp_path / "dvc.lock").read_text())
+    lockfile.finish(tmp_path, "bacde")  # nothing was noted
+    assert lockfile.order(tmp_path) == list("abedc")
+    lockfile.begin(tmp_path)
+    (tmp_path / "dvc.lock.123").write_text("half")
+    lockfile.settle(tmp_path, [], "edcba")  # a flow that was killed left what ended first
+    lockfile.begin(tmp_path)
+    lockfile.finish(tmp_path, "edcba")
+    assert lockfile.order(tmp_path) == list("abedc") and not list(tmp_path.glob("dvc.lock.*"))
     lockfile.settle(tmp_path, [], "abcde")
     assert (tmp_path / "dvc.lock").read_text() == "# mine\n" + by_dvc(lockfile.HEAD + "  a:\n    cmd: a\n", {n: {"cmd": n} for n in "bcde"})
 

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -59,6 +61,15 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path):
         (folder / "f").write_text("half")
         raise RuntimeError
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_what_a_killed_process_left_half_written_goes_with_the_next_write(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for name in (f".x.json.{gone.pid}.tmp", ".x.json.1.tmp", f".y.json.{gone.pid}.tmp"):
+        (tmp_path / name).write_text("half")
+    write_json(tmp_path / "x.json", {})
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".x.json.1.tmp", f".y.json.{gone.pid}.tmp", "x.json"]  # process 1 runs
 
 
 def test_json_is_rounded_and_has_no_nan(tmp_path):
