@@ -19,9 +19,11 @@ class Evaluation(Kind):
     def __init__(self, setting):
         super().__init__(setting)
         self.splits = {s: np.array(self.data[f"{s}.triples"], np.int64) for s in ("train", "valid", "test")}
-        self.asked = self.splits[self.split]
+        self.asked, self.left_out = self.splits[self.split], self.data.meta.get("left_out", {}).get(self.split, 0)
         if not len(self.asked):
-            raise InputError(f"{self.data.folder}: no {self.split} triple, so nothing can be ranked; raise split.{self.split}")
+            raise InputError(f"{self.data.folder}: no {self.split} triple, so nothing can be ranked; "
+                             + (f"all {self.left_out} published ones hold an entity or relation that train lacks: move some of their "
+                                "triples to train" if self.left_out else f"raise split.{self.split}"))
         self.known = np.concatenate(list(self.splits.values()))
         self.entities, self.relations = self.data.meta["entities"], self.data.table("relations")
         self.categories = [self.data.meta["categories"][name] for name in self.relations]
@@ -32,8 +34,7 @@ class Evaluation(Kind):
     def found(self, tail_scores, head_scores):
         ranks = triples.ranks(tail_scores, head_scores, self.asked, self.known)
         metrics, table = triples.measure(ranks, self.asked, self.categories, self.relations)
-        left_out = self.data.meta.get("left_out", {}).get(self.split, 0)
-        return (metrics | triples.over_all(metrics, len(self.asked), left_out) if left_out else metrics), table
+        return (metrics | triples.over_all(metrics, len(self.asked), self.left_out) if self.left_out else metrics), table
 
     def of_model(self, model):
         need(model, "triples", "tail_scores")

@@ -1,7 +1,17 @@
+import json
+
 import numpy as np
 import pytest
+import torch
 
 from stages.evaluate import triples
+from stages.evaluate.kinds.base import Setting
+from stages.evaluate.kinds.triples import Evaluation
+from stages.evaluate.names import names
+from stages.evaluate.settings import EvaluateSettings
+from stages.models import translation
+from stages.prepared import Prepared
+from stages.settings import InputError
 
 ENTITIES, RELATIONS = 12, 3
 
@@ -75,6 +85,37 @@ def test_summary_by_value():
     found = triples.summary(np.array([1.0, 2.0, 3.5, 20.0]), prefix="raw_")
     assert found == pytest.approx({"raw_mean_rank": 26.5 / 4, "raw_mrr": (1 + 1 / 2 + 1 / 3.5 + 1 / 20) / 4,
                                    "raw_hits_1": 0.25, "raw_hits_3": 0.5, "raw_hits_10": 0.75})
+
+
+def prepared(folder, splits, left_out):
+    for name, rows in splits.items():
+        np.save(folder / f"{name}.triples.npy", np.asarray(rows, np.int32).reshape(-1, 3))
+    tables = {"entities": [f"e{i}" for i in range(ENTITIES)], "relations": list("abc")}
+    for name, table in tables.items():
+        (folder / f"{name}.json").write_text(json.dumps(table))
+    meta = {"kind": "triples", "entities": ENTITIES, "relations": RELATIONS, "categories": {"a": "1-N", "b": "N-N", "c": "N-1"}}
+    (folder / "meta.json").write_text(json.dumps(meta | {"left_out": left_out}))
+    return Prepared(folder)
+
+
+@pytest.mark.parametrize("left_out", [0, 15])
+def test_a_run_says_how_many_test_triples_it_could_not_be_asked(graph, tmp_path, left_out):
+    train, test, *_ = graph
+    data = prepared(tmp_path, {"train": train, "valid": test[:5], "test": test[5:]}, {"train": 0, "valid": 99, "test": left_out})
+    torch.manual_seed(0)
+    model = translation.Model(translation.Config(dimension=4), data.meta)
+    metrics = Evaluation(Setting(data, {}, EvaluateSettings())).measure(model, 0)
+    assert set(metrics) <= set(names()) and {"hits_10_tail_1_n", "hits_10_head_n_n", "raw_mrr", "mrr_head"} <= set(metrics)
+    asked = len(test) - 5
+    assert metrics.get("unseen", 0) == left_out
+    assert metrics.get("mrr_all", metrics["mrr"]) == pytest.approx(metrics["mrr"] * asked / (asked + left_out))
+
+
+@pytest.mark.parametrize(("left_out", "cure"), [(0, "raise split.test"), (3, "all 3 published ones hold an entity or relation that train")])
+def test_a_split_without_triples_is_one_clear_line(graph, tmp_path, left_out, cure):
+    data = prepared(tmp_path, {"train": graph[0], "valid": [], "test": []}, {"train": 0, "valid": 0, "test": left_out})
+    with pytest.raises(InputError, match=f"no test triple, so nothing can be ranked; {cure}"):
+        Evaluation(Setting(data, {}, EvaluateSettings()))
 
 
 def test_each_query_is_asked_once_however_often_its_triples_come(graph):
