@@ -242,7 +242,8 @@ def test_dry_names_what_would_run_and_why_and_runs_nothing(done):
     (done / "params.yaml").write_text((done / "params.yaml").read_text().replace("k: 1", "k: 2"))
     before = outputs(done)
     dry = repro(done, "--dry")
-    assert dry.stdout.splitlines() == ["evaluate@gan: params.yaml: runs.gan.evaluate modified", "report: hangs on a stage above; waits for evaluate@gan",
+    assert dry.stdout.splitlines() == ["evaluate@gan: params.yaml: runs.gan.evaluate modified",
+                                       "report: hangs on a stage above; waits for evaluate@gan",
                                        "2 of 9 stages to run"]
     assert outputs(done) == before
 
