@@ -7,6 +7,7 @@ from scipy.stats import spearmanr
 
 COVERED = 0.5  # a score over fewer of the questions says more about the vocabulary than about the vectors
 BLOCK = 1024  # questions answered at once
+DIGITS = 12  # of a cosine: what differs by rounding alone is equal
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
@@ -26,7 +27,7 @@ def answered(vectors: np.ndarray, questions: np.ndarray, unknown: int = 0) -> np
     for start in range(0, len(covered), BLOCK):
         rows = covered[start : start + BLOCK]
         a, b, c, d = questions[rows].T
-        scores = (unit[b] - unit[a] + unit[c]) @ unit.T
+        scores = np.round((unit[b] - unit[a] + unit[c]) @ unit.T, DIGITS)
         scores[np.arange(len(rows))[:, None], questions[rows, :3]] = -np.inf
         scores[:, unknown] = -np.inf
         found[rows] = scores.argmax(1) == d
@@ -37,7 +38,7 @@ def similarities(vectors: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Cosine of each pair [n]; NaN where a word has no vector (-1)."""
     unit, found = unit_rows(vectors), np.full(len(pairs), np.nan)
     covered = (pairs >= 0).all(1)
-    found[covered] = (unit[pairs[covered, 0]] * unit[pairs[covered, 1]]).sum(1)
+    found[covered] = np.round((unit[pairs[covered, 0]] * unit[pairs[covered, 1]]).sum(1), DIGITS)
     return found
 
 

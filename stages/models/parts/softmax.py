@@ -126,7 +126,7 @@ def train(tokens, offsets, order, inputs: Tensor, outputs: Tensor, bias: Tensor 
     """
     state, total, loss = stream(seed, epoch, part), 0, 0.0
     lengths = np.cumsum((offsets[1:] - offsets[:-1])[order])
-    pieces = np.split(order, np.flatnonzero(np.diff(lengths // batch)) + 1)  # whole documents
+    pieces = np.split(order, np.flatnonzero(np.diff((lengths - 1) // batch)) + 1)  # whole documents
     for i, piece in enumerate(pieces):
         found = windows(tokens, offsets, piece, keep, window, shrink, state)
         if not len(found[0]):

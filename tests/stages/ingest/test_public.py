@@ -197,6 +197,8 @@ def test_wikitext_by_article_with_and_without_the_training_part(publish):
     table, _ = publish("wikitext2", files, parts=["valid", "test"])
     assert table.filter(pl.col("split") == "test")["text"].to_list() == [
         "= First =\nSome text .\n= = Part = =\nMore .", "= Second =\nEnd ."]
+    anew, _ = publish("wikitext2", files, parts=["valid", "test"], splits="hash")
+    assert anew["split"].to_list() == [None] * 4 and anew["text"].equals(table["text"])
     with pytest.raises(InputError, match=r"options.parts: .*parts: \[valid, test\]"):
         publish("wikitext2", files)
     table, _ = publish("wikitext2", {**files, "train.parquet": packed.getvalue()})

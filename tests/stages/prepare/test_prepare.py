@@ -339,3 +339,11 @@ def test_stage_is_reproducible_and_says_what_is_wrong(tmp_path):
     bad = run("a", 1000)
     assert bad.returncode == 2 and bad.stderr.count("\n") == 1 and "lower prepare.min_count" in bad.stderr
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == files  # what was there is still there
+
+
+def test_a_written_unk_is_the_unknown_word():
+    """WikiText writes <unk> for its rare words: one token, no second word beside the vocabulary's own, and counted with the rare ones."""
+    table = pl.DataFrame({"doc_id": ids(4), "split": ["train"] * 3 + ["test"], "text": ["the <unk> sea", "the sea", "odd the", "<unk> sea"]})
+    arrays, tables, _ = text.documents(table, text.TextSettings(min_count=2), SHARES)
+    assert tables["words"] == ["<unk>", "the", "sea"] and arrays["counts"].tolist() == [2, 3, 2]
+    assert arrays["train.tokens"].tolist() == [1, 0, 2, 1, 2, 0, 1] and arrays["test.tokens"].tolist() == [0, 2]
