@@ -142,6 +142,7 @@ def schedule(root: Path, options: argparse.Namespace) -> None:
     if options.api:
         os.environ["PREFECT_API_URL"] = options.api
     else:
+        (root / HOME).mkdir(parents=True, exist_ok=True)  # Prefect warns of a home that is not there
         flow.private_environment(root / HOME, options.port, "INFO")
     check_cron(options.cron, zone)  # the first to import Prefect, which reads its environment then
     with reporting(root, options, HOME, port=options.port, schedules=True):
@@ -164,12 +165,15 @@ def check_cron(line: str, zone: str) -> None:
     from prefect.client.schemas.schedules import CronSchedule
     from pydantic import ValidationError
 
-    for what, wrong, allowed in (("timezone", {"cron": "0 3 * * *", "timezone": zone}, "a name as in Europe/Berlin or UTC"),
-                                 ("cron", {"cron": line}, "minute hour day month weekday, as in \"0 3 * * *\" for every night at three")):
-        try:
-            CronSchedule(**wrong)
-        except (ValidationError, ValueError):
-            raise InputError(f"--{what} {zone if what == 'timezone' else line!r}: not a {what} line; allowed: {allowed}") from None
+    try:
+        CronSchedule(cron=line)
+    except ValidationError:
+        raise InputError(f"--cron {line!r}: not a cron line; allowed: minute hour day month weekday, as in \"0 3 * * *\" for every night "
+                         "at three") from None
+    try:
+        CronSchedule(cron=line, timezone=zone)
+    except (ValidationError, ValueError):
+        raise InputError(f"--timezone {zone!r}: not a time zone; allowed: a name as in Europe/Berlin, or UTC") from None
 
 
 def local_zone() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -218,6 +219,12 @@ def server(tmp_path_factory):
 @pytest.fixture
 def api(server):
     return server[0]
+
+
+def read_api(api: str, kind: str, body: dict) -> list[dict]:
+    """What a Prefect server answers to POST /`kind`/filter."""
+    asked = urllib.request.Request(f"{api}/{kind}/filter", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    return json.load(urllib.request.urlopen(asked))
 
 
 @pytest.fixture
