@@ -63,9 +63,9 @@ def scatter(points: np.ndarray, labels: np.ndarray | None = None, size: int = 64
 def save(picture: np.ndarray, path: Path) -> None:
     """PNG of at most 300 kB: full colour, else 64 colours, else half the size until it fits."""
     image = Image.fromarray(picture)
-    image.save(path, optimize=True)
+    image.save(path, "PNG", optimize=True)
     while path.stat().st_size > 300_000:
-        image.quantize(64).save(path, optimize=True)
+        image.quantize(64).save(path, "PNG", optimize=True)
         image = image.resize((max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.BOX)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from stages.files import read_json
+import numpy as np
+
+from stages.files import read_json, replacing
 from stages.params import load
 from stages.prepared import Prepared
 from stages.runs import family_module, load_run
@@ -37,3 +39,9 @@ def trained_run(args: argparse.Namespace, ability: str):
     if args.seed_of_run is not None and args.seed_of_run not in facts["seeds"]:
         raise InputError(f"run {args.run}: no seed {args.seed_of_run} was trained; allowed: {', '.join(map(str, facts['seeds']))}")
     return load_run(folder, facts["seeds"][0] if args.seed_of_run is None else args.seed_of_run, data.meta), data
+
+
+def write_array(path: Path, values: np.ndarray) -> None:
+    """A .npy file, whole or not at all."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, values)

@@ -1,0 +1,184 @@
+"""The commands that use a trained run: neighbours and what is bought with an item, samples, codes."""
+
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from stages.command import command
+from stages.evaluate import __main__ as stage
+from stages.evaluate import neighbours
+from stages.evaluate.neighbours import Neighbours
+from stages.files import read_json
+from stages.params import load
+from stages.runs import load_run
+from stages.settings import InputError
+from tests.stages.evaluate.test_evaluate_runs import digits, knowledge, network, sequences, write_run
+
+
+def slow(vectors, query, k, skip):
+    """Cosines in float64, one at a time."""
+    cosines = [(-float(v @ query / (np.linalg.norm(v) * np.linalg.norm(query) or 1)), i) for i, v in enumerate(vectors.astype(float))
+               if i != skip]
+    return [i for _, i in sorted(cosines)[:k]], [-c for c, _ in sorted(cosines)[:k]]
+
+
+@pytest.mark.parametrize("rows", [7, 300, 1 << 18])
+def test_the_nearest_are_those_of_a_full_sort(rows, monkeypatch):
+    monkeypatch.setattr(neighbours, "ROWS", rows)  # 2,000 vectors in many blocks, in a few, in one
+    vectors = np.random.default_rng(0).normal(size=(2000, 6)).astype(np.float32)
+    index = Neighbours(vectors)
+    for q, k, skip in ((3, 5, 3), (1999, 1, None), (40, 30, 40), (40, 5000, 40)):
+        ids, cosines = index.nearest(vectors[q], k, skip)
+        wanted = slow(vectors, vectors[q], k, skip)
+        assert ids.tolist() == wanted[0] and cosines == pytest.approx(wanted[1], abs=1e-6)
+
+
+def test_equal_cosines_come_by_id_and_zero_vectors_last():
+    vectors = np.array([[0, 0], [2, 0], [1, 0], [0, 1], [-1, 0], [3, 0]] * 200, np.float32)
+    ids, cosines = Neighbours(vectors).nearest(np.array([1.0, 0]), 4, skip=1)
+    assert ids.tolist() == [2, 5, 7, 8] and cosines.tolist() == [1.0] * 4
+    assert Neighbours(vectors[:6]).nearest(np.array([1.0, 0]), 9)[1].tolist() == [1, 1, 1, 0, 0, -1]
+
+
+def workplace(tmp_path, **runs):
+    """params.yaml with the runs {name: (family, prepared folder or None where it is not trained)}."""
+    names = {run: data.name if data else "shop" for run, (_, data) in runs.items()}
+    dataset = {"domain": "receipts", "source": "builtin", "name": "x", "options": {}, "validate": {}, "prepare": {}}
+    params = {"split": {"salt": "s"}, "validate": {}, "datasets": {d: dataset for d in names.values()}, "train": {},
+              "runs": {run: {"family": family, "dataset": names[run], "features": "none"} for run, (family, _) in runs.items()}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def ask(tmp_path, monkeypatch, capsys, *words, code=0, verb="similar"):
+    capsys.readouterr()
+    places = ["--params", tmp_path / "params.yaml", "--models", tmp_path / "models", "--prepared", tmp_path / "prepared"]
+    monkeypatch.setattr(sys, "argv", ["evaluate", verb, *map(str, [*words, *places])])
+    if not code:
+        command(stage.main)
+        return capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        command(stage.main)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert stop.value.code == code and len(lines) == 1
+    return lines[0]
+
+
+@pytest.fixture
+def shop(tmp_path):
+    data = sequences(tmp_path / "prepared" / "shop", "receipts")
+    counts = np.load(data / "counts.npy")
+    counts[39] = 0
+    np.save(data / "counts.npy", counts)
+    workplace(tmp_path, mine=("item2vec", data), other=("item2vec", None), net=("classifier", None))
+
+    def partners(model):
+        model.input[:40] = torch.eye(40)
+        model.input[3, 2], model.input[39, 2] = 2.0, 50.0  # thing 39 was never bought: it is not shown
+        model.output[:40] = torch.eye(40)[np.arange(40) ^ 1] * 9
+        model.output[7, 2] = 99.0
+    write_run(tmp_path / "models" / "mine", "item2vec", data, seeds=(0, 4), change=partners, dimension=40)
+    return tmp_path
+
+
+def test_neighbours_and_what_is_bought_with_an_item(shop, monkeypatch, capsys):
+    out = ask(shop, monkeypatch, capsys, "mine", "thing 2", "-k", 2)
+    blocks = [[line.split() for line in block.splitlines()] for block in out.strip().split("\n\n")]
+    together = [r for r in np.split(np.load(shop / "prepared/shop/train.tokens.npy"), 300) if 2 in r]
+    assert out.startswith("thing 2 (items, ")
+    assert blocks[1][1][:3] == ["thing", "3", "0.894"] and "thing 39" not in out  # 2 / sqrt(5)
+    assert blocks[2][0] == ["bought", "with", "receipts", "score"] and blocks[2][1] == ["thing", "3", str(len(together)), "9.00"]
+    assert [row[:2] for row in blocks[3][1:]] == [["thing", "7"], ["thing", "3"]] and blocks[3][1][3] == "99.00"
+    assert "field.category" in ask(shop, monkeypatch, capsys, "mine", "c3", "--seed-of-run", 4)
+
+
+def test_what_cannot_be_answered_is_one_line(shop, monkeypatch, capsys):
+    say = lambda *words: ask(shop, monkeypatch, capsys, *words, code=2)  # noqa: E731
+    assert "is called 'thng 2'; nearest spellings: thing 2" in say("mine", "thng 2")
+    assert "nothing is spelt nearly so" in say("mine", "xyzzy")
+    assert "'thing 39' never occurs in the train split" in say("mine", "thing 39")
+    assert "no seed 1 was trained; allowed: 0, 4" in say("mine", "thing 2", "--seed-of-run", 1)
+    assert "unknown run 'mien'" in (line := say("mien", "x")) and "did you mean 'mine'" in line
+    assert "run other: not trained" in say("other", "x")
+    assert "family classifier has no vectors; runs that have: mine, other" in say("net", "x")
+    assert "unknown table of vectors 'item'; allowed: items, field.category, field.brand" in say("mine", "x", "--table", "item")
+    assert "allowed: at least 1" in say("mine", "thing 2", "-k", 0)
+    (shop / "clean" / "shop").mkdir(parents=True)
+    pl.DataFrame({"item_id": ["i99"], "item": ["a dusty thing"]}).write_parquet(shop / "clean" / "shop" / "items.parquet")
+    assert "'a dusty thing' is in the catalogue but was never bought" in say("mine", "a dusty thing")
+    assert "was never bought" in say("mine", "i99")
+
+
+@pytest.mark.parametrize("family,make,name,table", [("word2vec", lambda f: sequences(f, "documents"), "thing 5", "words"),
+                                                    ("random_walk", network, "n7", "nodes"), ("translation", knowledge, "q", "relations")])
+def test_words_nodes_and_relations_have_neighbours_too(family, make, name, table, tmp_path, monkeypatch, capsys):
+    data = make(tmp_path / "prepared" / "d")
+    workplace(tmp_path, mine=(family, data))
+    write_run(tmp_path / "models" / "mine", family, data)
+    out = ask(tmp_path, monkeypatch, capsys, "mine", name, "-k", 2)
+    assert out.startswith(f"{name} ({table}") and "bought with" not in out and len(out.strip().splitlines()) == 5
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    data = digits(tmp_path / "prepared" / "digits")
+    workplace(tmp_path, vae=("vae", data), gan=("gan", data))
+    for family in ("vae", "gan"):
+        write_run(tmp_path / "models" / family, family, data)
+    return tmp_path
+
+
+def test_samples_are_those_of_the_model_and_the_same_twice(pictures, monkeypatch, capsys):
+    model = load_run(pictures / "models" / "gan", 0, read_json(pictures / "prepared" / "digits" / "meta.json"))
+    ask(pictures, monkeypatch, capsys, "gan", "-n", 9, "--seed", 5, "--out", pictures / "a.npy", verb="sample")
+    with torch.no_grad():
+        wanted = model.sample(9, torch.Generator().manual_seed(5)).permute(0, 2, 3, 1).numpy()
+    found = np.load(pictures / "a.npy")
+    assert found.dtype == np.uint8 and np.abs(found / 255.0 - wanted).max() < 0.51 / 255
+    for name in ("b.png", "c.png"):
+        ask(pictures, monkeypatch, capsys, "gan", "-n", 4, "--out", pictures / name, verb="sample")
+    assert (pictures / "b.png").read_bytes() == (pictures / "c.png").read_bytes() and Image.open(pictures / "b.png").width > 100
+
+
+def test_codes_of_own_images_are_those_of_the_encoder(pictures, monkeypatch, capsys):
+    images = np.load(pictures / "prepared" / "digits" / "test.images.npy")[:5]
+    np.save(pictures / "mine.npy", images[..., 0])  # one channel may be left out
+    ask(pictures, monkeypatch, capsys, "vae", "--images", pictures / "mine.npy", "--out", pictures / "mine-codes.npy", verb="encode")
+    ask(pictures, monkeypatch, capsys, "vae", "--split", "test", "--out", pictures / "test-codes.npy", verb="encode")
+    mine, test = np.load(pictures / "mine-codes.npy"), np.load(pictures / "test-codes.npy")
+    with torch.no_grad():
+        model = load_run(pictures / "models" / "vae", 0, read_json(pictures / "prepared" / "digits" / "meta.json"))
+        wanted = model.encode(torch.from_numpy(images).permute(0, 3, 1, 2) / 255.0).numpy()
+    np.testing.assert_allclose(mine, wanted, atol=1e-6)
+    assert test.shape == (120, 3) and np.allclose(test[:5], mine, atol=1e-5)
+
+
+def test_what_cannot_be_encoded_or_drawn_is_one_line(pictures, monkeypatch, capsys):
+    say = lambda verb, *words: ask(pictures, monkeypatch, capsys, *words, verb=verb, code=2)  # noqa: E731
+    out = ["--out", pictures / "x.npy"]
+    assert "family gan has no encode; runs that have: vae" in say("encode", "gan", "--split", "test", *out)
+    assert "no such file" in say("encode", "vae", "--images", pictures / "absent.npy", *out)
+    (pictures / "bad.npy").write_bytes(b"\x80\x04 a pickle")
+    assert "not readable as a .npy array" in say("encode", "vae", "--images", pictures / "bad.npy", *out)
+    np.save(pictures / "large.npy", np.zeros((2, 28, 28), np.uint8))
+    assert "found uint8 [2, 28, 28, 1]; allowed: uint8 [N, 8, 8, 1]" in say("encode", "vae", "--images", pictures / "large.npy", *out)
+    assert "unknown kind of file '.jpg'; allowed: .png, .npy" in say("sample", "gan", "--out", pictures / "x.jpg")
+    assert "at least 1 sample" in say("sample", "gan", "-n", 0, *out)
+    assert not list(pictures.glob("*x.*"))
+
+
+def test_no_run_is_called_as_a_command(tmp_path):
+    workplace(tmp_path, similar=("item2vec", None))
+    with pytest.raises(InputError, match="runs.similar: python -m stages.evaluate similar is a command; choose another name"):
+        load(tmp_path / "params.yaml")
+
+
+def test_help_has_examples(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["evaluate", "similar", "--help"])
+    with pytest.raises(SystemExit) as stop:
+        command(stage.main)
+    assert stop.value.code == 0 and "python -m stages.evaluate similar skipgram list" in capsys.readouterr().out
