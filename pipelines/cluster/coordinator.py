@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -109,7 +108,7 @@ class Cluster:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w", encoding="utf-8") as file:
             output = Output(file, line, show)
-            if not force and not self._plan.why[name] and self._unchanged(name):
+            if not force and not self._plan.stages.keys().isdisjoint(stage.needs) and self._unchanged(name, processes):
                 return Outcome("unchanged", time.monotonic() - began)
             for _ in range(LOSSES):
                 worker, slot = self.slots.of(name)
@@ -130,7 +129,7 @@ class Cluster:
             if processes.ending:
                 return Outcome("interrupted", time.monotonic() - began, "interrupted")
             with self._guard:
-                error = self._bring_home(stage, result)
+                error = self._bring_home(stage, result, processes)
             self.slots.made(name)
             told = {key: tuple(value) if isinstance(value, list) else value for key, value in result.items() if key in OUTCOME}
             if error or told["state"] == "broken":
@@ -150,21 +149,33 @@ class Cluster:
         output.write(f"on {worker.label}")
         for again in (worker.address not in self._sent, True):
             sent = {**job, "bundle": self._snapshot.bundle} if again else job
-            result = self._runner.run(worker, sent, 1, int(slot[0] == "gpu"), output, lambda: not processes.ending and not output.error)
-            if result != bootstrap.NO_CODE and result.get("state") != bootstrap.NO_CODE["state"]:
+            result = self._runner.run(worker, sent, min(stage.threads, worker.cpu), int(slot[0] == "gpu"), output,
+                                      lambda: not processes.ending and not output.error)
+            if result["state"] != bootstrap.NO_CODE["state"]:
                 self._sent.add(worker.address)
                 return result
         raise WorkerLost(f"worker {worker.label} keeps nothing it is sent")
 
-    def _unchanged(self, name: str) -> bool:
+    def _unchanged(self, name: str, processes: Processes) -> bool:
         """Whether DVC finds nothing to do now that what the stage hangs on is done."""
-        done = subprocess.run([sys.executable, "-m", "dvc", "--wait-for-lock", "status", "--json", name], cwd=self._root,
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
-        with contextlib.suppress(ValueError):
-            return done.returncode == 0 and json.loads(done.stdout) == {}
-        return False
+        code, lines = self._dvc(processes, "status", "--json", name)
+        return code == 0 and lines[-1:] == ["{}"]
 
-    def _bring_home(self, stage: Stage, result: Mapping) -> str:
+    def _dvc(self, processes: Processes, *arguments: str) -> tuple[int, list[str]]:
+        """(exit code, lines) of a DVC command here; it waits for others and ends with the flow."""
+        while True:
+            try:
+                child = processes.start_dvc(["--wait-for-lock", *arguments], self._root, {**os.environ, **QUIET})
+            except InterruptedError:
+                return 1, ["interrupted"]
+            with open(child.output, encoding="utf-8", errors="replace") as output:
+                lines = output.read().splitlines()
+            code = child.ended.result().code
+            processes.ended(child.pid)
+            if code is not None:  # else it fell with the process that forked it, and is started without one
+                return code, lines
+
+    def _bring_home(self, stage: Stage, result: Mapping, processes: Processes) -> str:
         """Write what came back with the result, pull the rest from the remote and enter the stage in dvc.lock; '' or what went wrong."""
         files = {path: base64.b64decode(content) for path, content in result.get("files", {}).items()}
         if result["state"] == "failed":  # what lies here is of an earlier run, as if it had failed here
@@ -180,12 +191,10 @@ class Cluster:
         before = self._entries.get(stage.name)
         self._enter(stage.name, result["entry"])
         if set(stage.outs) - set(stage.uncached):
-            done = subprocess.run([sys.executable, "-m", "dvc", "--wait-for-lock", "pull", "--force", "--remote", self._remote, stage.name],
-                                  cwd=self._root, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
-            if done.returncode:
+            code, lines = self._dvc(processes, "pull", "--force", "--remote", self._remote, stage.name)
+            if code:
                 self._enter(stage.name, before)
-                said = done.stderr.splitlines()
-                wrong = [text for text in said if text.startswith("ERROR: ")] or said or [f"exit code {done.returncode}"]
+                wrong = [text for text in lines if text.startswith("ERROR: ")] or lines or [f"exit code {code}"]
                 return (f"error: cannot pull what {stage.name} wrote to remote {self._remote}: {wrong[-1].removeprefix('ERROR: ')}; is the "
                         "remote the same place on the worker?")
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from pipelines.cluster.workers import Runner, Worker
 from pipelines.graph import Stage
@@ -27,7 +27,7 @@ class ClusterSlots:
         self._guard = threading.RLock()
         self._refused: set[str] = set()
         self._workers: dict[str, tuple[Worker, Slots]] = {}
-        self._place: dict[str, tuple[str, Slots, tuple[str, int]]] = {}  # stage: worker, its slots, which of them
+        self._place: dict[str, tuple[str, Slots | None, tuple[str, int]]] = {}  # stage: worker, its slots, which of them
         self._made: dict[str, str] = {}  # stage: the worker that ran it
         self._looked, self._alone = 0.0, time.monotonic()
         self.look()
@@ -100,7 +100,7 @@ class ClusterSlots:
                     return True
             time.sleep(0.2)
         with self._guard:
-            self._place[stage.name] = lost, Slots(1, []), ("cpu", 0)  # to give back
+            self._place[stage.name] = lost, None, ("cpu", 0)  # to give back
         return False
 
     def made(self, name: str) -> None:
@@ -110,11 +110,5 @@ class ClusterSlots:
     def give_back(self, name: str) -> None:
         with self._guard:
             _, slots, _ = self._place.pop(name)
-            if name in slots._used:
+            if slots:
                 slots.give_back(name)
-
-
-def locations(slots: ClusterSlots) -> Mapping[str, str]:
-    """{stage: label of the worker that ran it}."""
-    labels = {worker.address: worker.label for worker in slots.workers}
-    return {name: labels.get(address, address) for name, address in slots._made.items()}
