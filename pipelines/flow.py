@@ -147,7 +147,7 @@ def execute(plan: Plan, root: Path, slots: schedule.Slots, processes: Processes,
     from prefect.states import Failed
     from prefect.task_runners import ThreadPoolTaskRunner
 
-    from pipelines.summary import metric_rows, unmeasured
+    from pipelines import story
 
     finished: queue.Queue[tuple[str, Outcome]] = queue.Queue()
     outcomes: dict[str, Outcome] = {}
@@ -172,14 +172,20 @@ def execute(plan: Plan, root: Path, slots: schedule.Slots, processes: Processes,
             raise StageFailed(outcomes[name].error)
         return outcomes[name].state
 
-    @flow(name="baznama", task_runner=ThreadPoolTaskRunner(max_workers=slots.total), validate_parameters=False, persist_result=False)
-    def reproduce():
+    tags = story.tags(root, plan.stages, {name: stage.resource for name, stage in plan.stages.items()})
+    run_name = story.run_name(root, plan.stages)
+
+    @flow(name="baznama", flow_run_name=lambda: run_name, task_runner=ThreadPoolTaskRunner(max_workers=slots.total),
+          validate_parameters=False, persist_result=False)
+    def reproduce(stages: list[str], jobs: int, retries: int):  # parameters that Prefect's page shows
         futures = {}
+        story.tell_plan(plan.why, {name: [other for other in stage.needs if other in plan.stages] for name, stage in plan.stages.items()})
+        story.tell_parameters(root, stages)
 
         def start(stage: Stage, slot: tuple[str, int]) -> None:
             view.started(stage.name, slot)
             before = [futures[name] for name in stage.needs if name in futures]  # ended already: named so that Prefect draws the edges
-            future = futures[stage.name] = run_one.submit(stage.name, slot, wait_for=before)
+            future = futures[stage.name] = run_one.with_options(tags=tags[stage.name]).submit(stage.name, slot, wait_for=before)
             future.add_done_callback(lambda _: finished.put((stage.name, ended(stage.name))))
 
         def ended(name: str) -> Outcome:
@@ -189,14 +195,12 @@ def execute(plan: Plan, root: Path, slots: schedule.Slots, processes: Processes,
 
         with signals_end(processes):
             result = schedule.run(plan.stages, slots, start, finished, seconds or {}, lambda: processes.ending)
-        rows = metric_rows(root, unmeasured(result))
-        if rows:
-            create_table_artifact(rows, key="metrics", description="reports/metrics after this flow")
+        story.tell_end(root, plan.why, result)
         outcomes.update(result)
         bad = [name for name, outcome in result.items() if outcome.state not in schedule.GOOD]
         return Failed(message=f"not done: {', '.join(bad)}") if bad else "done"
 
-    state = reproduce(return_state=True)
+    state = reproduce(list(plan.stages), slots.cpu, retries, return_state=True)
     if len(outcomes) < len(plan.stages):
         state.result()  # raises what broke the flow itself
     return {name: outcomes[name] for name in plan.stages}
