@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines import warden
+from stages.files import replacing
 from stages.settings import InputError
 
 LOCK = Path("data/.prefect/lock")
@@ -42,9 +43,45 @@ def locked(root: Path, wait: bool = False, lock: Path = LOCK, what: str = "flow"
             time.sleep(0.2)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}).encode(), 0)
+        if lock == LOCK:
+            forget_the_dead(root)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def forget_the_dead(root: Path) -> None:
+    """Take out of DVC's list of held paths what killed commands left there, and the list where one was killed while writing it.
+
+    DVC looks only whether a process of that number lives, which any program may be by now, and reads no further in a torn list.
+    """
+    path = root / ".dvc/tmp/rwlock"
+    if not path.is_file():
+        return
+    guard = os.open(path.with_name("rwlock.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX)  # as DVC does, for the moment of a change
+        try:
+            held = json.loads(path.read_text(encoding="utf-8"))
+            read = {at: living for at, holders in held.get("read", {}).items() if (living := [h for h in holders if _is_dvc(h["pid"])])}
+            write = {at: holder for at, holder in held.get("write", {}).items() if _is_dvc(holder["pid"])}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            path.unlink()
+            return
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps({"read": read, "write": write}), encoding="utf-8")
+    finally:
+        os.close(guard)
+
+
+def _is_dvc(pid: int) -> bool:
+    """Whether the process lives and may be a DVC command."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read()
+    except OSError:
+        return not Path("/proc").is_dir()
+    return b"dvc" in words or b"forkserver" in words
 
 
 def _taken(descriptor: int) -> bool:
