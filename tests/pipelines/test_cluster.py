@@ -174,19 +174,24 @@ def cluster(here, s3, tmp_path_factory):
 
 
 @pytest.fixture
-def project(here, tmp_path) -> Path:
+def project(initial, here, tmp_path) -> Path:
     """The small project in git, with a folder as its remote; nothing of it ever ran on a worker."""
-    folder = tmp_path / "project"
-    folder.mkdir()
+    folder = Path(shutil.copytree(initial, tmp_path / "project"))
     (tmp_path / "storage").mkdir()
-    for name, text in {"params.yaml": f"test: {tmp_path.name}\n{PARAMS}", "dvc.yaml": DVC, "work.py": WORK, ".gitignore": IGNORED,
-                       ".dvcignore": "__pycache__\n"}.items():
+    (folder / "params.yaml").write_text(f"test: {tmp_path.name}\n{PARAMS}")
+    sh(folder, "git", "add", "-A")
+    sh(folder, "git", "commit", "-q", "-m", "all")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def initial(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("initial")
+    for name, text in {"dvc.yaml": DVC, "work.py": WORK, ".gitignore": IGNORED, ".dvcignore": "__pycache__\n"}.items():
         (folder / name).write_text(text)
     sh(folder, "git", "init", "-q")
     dvc(folder, "init", "-q")
-    dvc(folder, "remote", "add", "-d", "shared", "../storage")
-    sh(folder, "git", "add", "-A")
-    sh(folder, "git", "commit", "-q", "-m", "all")
+    (folder / ".dvc/config").write_text("[core]\n    remote = shared\n['remote \"shared\"']\n    url = ../../storage\n")
     return folder
 
 
@@ -313,3 +318,25 @@ def test_a_flow_that_is_ended_ends_its_stage_on_the_worker(cluster, project, ste
     assert states(outcomes) == {"prepare": "interrupted"}
     until(lambda: not any(map(alive, pids)), 20)
     assert not (project / "dvc.lock").exists() and not (project / "data/prepared").exists()
+
+
+@pytest.fixture
+def nodes(here, tmp_path, monkeypatch):
+    """Two nodes of Ray on this machine, one stage at a time on each."""
+    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "BAZNAMA_WORKER_DIR": str(tmp_path / "work"), **environment()}.items():
+        monkeypatch.setenv(name, value)
+    from ray.cluster_utils import Cluster
+
+    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    started.add_node(num_cpus=1)
+    monkeypatch.setenv("RAY_ADDRESS", started.address)
+    yield started
+    started.shutdown()
+
+
+def test_stages_run_side_by_side_on_ray(nodes, project, steered):
+    (steered / "meet").mkdir()
+    outcomes, lines = run(project, "ray://auto", ["train"])
+    assert states(outcomes) == dict.fromkeys(("prepare", "train@a", "train@b"), "done")
+    assert lines["train@a"][0] != lines["train@b"][0] and "train b at work" in lines["train@b"]
+    assert dvc(project, "status", "train").stdout.strip() == "Data and pipelines are up to date."
