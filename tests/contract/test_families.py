@@ -186,7 +186,7 @@ BARE = """
 import sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"dvc", "dvclive", "prefect", "polars", "great_expectations", "torchmetrics", "sklearn", "yaml",
+        if name.split(".")[0] in {"dvc", "dvclive", "prefect", "polars", "pyarrow", "great_expectations", "torchmetrics", "sklearn", "yaml",
                                   "pydantic",
                                   "pandas",
                                   "rich", "jinja2", "networkx", "PIL"}:

@@ -12,8 +12,10 @@ import torch
 
 from stages.models import item2vec, translation, word2vec
 from stages.prepared import Prepared
+from stages.runs import family_module
 from stages.settings import configure
 from stages.train.export import escaped, write_vectors
+from tests.contract.test_families import FAMILIES, made, small_data
 
 ITEMS = ["whole milk", "milk 2%", "bread", "bread", "nān\tتازه", "line\nbreak"]
 
@@ -106,6 +108,17 @@ def test_words_entities_and_relations_bear_their_names(tmp_path):
         table = pyarrow.parquet.read_table(tmp_path / f"run-{tables[0]}" / "0" / "vectors.parquet")
         assert list(dict.fromkeys(table["table"].to_pylist())) == tables
         assert (tmp_path / f"run-{tables[0]}" / "0" / f"{tables[0]}.txt").is_file()
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if hasattr(family_module(f).Model, "vectors")])
+def test_the_vectors_of_every_family_have_labels(family, tmp_path):
+    meta = small_data(family_module(family).Model.kinds[0])[1]
+    data = prepared(tmp_path / "d", meta, {}, {})
+    sizes = {**meta, **{f"field.{name}": n for name, n in meta.get("fields", {}).items()}}
+    vectors = made(family)[0].vectors()
+    tables = {name: data.rows_of(name) for name in vectors}
+    assert all(len(vectors[name]) == sizes[labels] for name, (_, labels) in tables.items())
+    assert len({table for table, _ in tables.values()}) == len(tables) and any(table == labels for table, labels in tables.values())
 
 
 def test_a_node_carries_its_class(tmp_path):
