@@ -1,8 +1,9 @@
 """Skip-gram with negative sampling: gensim with two workers against ours with one thread, on one planted-cluster corpus.
 
-`python -m bench.skipgram [--quick]` with bench/.venv's Python. Both see the same tokens, vocabulary, windows of 1..5, 5 noise words
-~ f^0.75, 100 dimensions, rate .025 falling to .0001, one pass, nothing subsampled. Only training is timed, not the building of a
-vocabulary or of lists of strings. The number of pairs is the same in expectation: ours counts them, gensim's are taken to be as many.
+`python -m bench.skipgram [--quick] [--threads N]` with bench/.venv's Python; bench.skipgram_threads is the same with two threads. Both see
+the same tokens, vocabulary, windows of 1..5, 5 noise words ~ f^0.75, 100 dimensions, rate .025 falling to .0001, one pass, nothing
+subsampled. Only training is timed, not the building of a vocabulary or of lists of strings. The number of pairs is the same in expectation:
+ours counts them, gensim's are taken to be as many.
 Held-out loss and neighbour precision come from the same code for both.
 """
 
@@ -21,7 +22,6 @@ from stages.models.parts.sampling import alias_table, noise_weights, shuffled
 from stages.models.parts.skipgram import train
 
 VOCABULARY, CLUSTERS, LENGTH, DIMENSION, WINDOW, NEGATIVES = 20_000, 200, 20, 100, 5, 5
-RATES = (0.025, 0.0001)
 NO_BIAS = np.empty(0, np.float32)
 
 
@@ -52,10 +52,12 @@ def precision(vectors: np.ndarray, cluster: np.ndarray, words: np.ndarray, seen:
     return float(np.concatenate(found).mean())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.skipgram", description=__doc__.splitlines()[0])
+def compare(title: str, cbow: bool, threads: int, rates: tuple[float, float], unit: str) -> None:
+    """Run peer and ours in turn; print the table and the closing line."""
+    parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--quick", action="store_true", help="600,000 tokens instead of 4.9 million: about a minute")
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=threads, help="of ours; more than one is not reproducible to the bit")
     options = parser.parse_args()
     n = 600_000 if options.quick else 4_900_000
     text, cluster = planted(n + n // 20)
@@ -65,17 +67,18 @@ def main() -> None:
     offsets, order = np.arange(len(text) + 1, dtype=np.int64) * LENGTH, shuffled(len(text), 0, 0)
     names = [str(i) for i in range(VOCABULARY)]
     sentences = [[names[w] for w in row] for row in text.tolist()]
+    own_rates = tuple(r * mean_context() for r in rates) if cbow else rates
 
     def quality(inputs, outputs) -> dict[str, float]:
         seen = np.flatnonzero(counts)
         ranked = seen[np.argsort(-counts[seen], kind="stable")]
         return {"loss": heldout(held.ravel(), np.arange(len(held) + 1) * LENGTH, inputs, outputs, NO_BIAS, noise, keep, window=WINDOW,
-                                k=NEGATIVES),
+                                k=NEGATIVES, cbow=cbow),
                 "frequent": precision(inputs, cluster, ranked[:1000], seen), "rare": precision(inputs, cluster, ranked[-2000:], seen)}
 
     def peer(seed: int) -> Timed:
-        model = Word2Vec(vector_size=DIMENSION, window=WINDOW, negative=NEGATIVES, sg=1, hs=0, sample=0, min_count=1, workers=2, epochs=1,
-                         alpha=RATES[0], min_alpha=RATES[1], ns_exponent=0.75, seed=seed + 1)
+        model = Word2Vec(vector_size=DIMENSION, window=WINDOW, negative=NEGATIVES, sg=0 if cbow else 1, cbow_mean=1, hs=0, sample=0,
+                         min_count=1, workers=2, epochs=1, alpha=rates[0], min_alpha=rates[1], ns_exponent=0.75, seed=seed + 1)
         model.build_vocab(sentences)
         run = timed(lambda: model.train(sentences, total_examples=len(sentences), epochs=1))
         place = np.array([model.wv.key_to_index.get(name, -1) for name in names])
@@ -86,27 +89,35 @@ def main() -> None:
         inputs = (np.random.default_rng(seed).random((VOCABULARY, DIMENSION), np.float32) * 2 - 1) / DIMENSION
         outputs = np.zeros_like(inputs)
         run = timed(lambda: train(text.ravel(), offsets, order, inputs, outputs, NO_BIAS, noise, keep, window=WINDOW, k=NEGATIVES,
-                                  rates=RATES, seed=seed, epoch=0))
-        return Timed(run.wall, run.cpu, {"pairs": run.result[0], **quality(inputs, outputs)})
+                                  cbow=cbow, rates=own_rates, seed=seed, epoch=0, threads=options.threads))
+        return Timed(run.wall, run.cpu, {"examples": run.result[0], **quality(inputs, outputs)})
 
     begun = time.perf_counter()
     spare = np.zeros((2, VOCABULARY, DIMENSION), np.float32)
-    train(text.ravel(), offsets, order[:2], *spare, NO_BIAS, noise, keep, window=WINDOW, k=NEGATIVES, rates=RATES, seed=0, epoch=0)
+    train(text.ravel(), offsets, order[:2], *spare, NO_BIAS, noise, keep, window=WINDOW, k=NEGATIVES, cbow=cbow, rates=rates, seed=0,
+          epoch=0)
     print(f"{text.size:,} tokens, vocabulary {VOCABULARY:,}; compiled or read from the cache in {time.perf_counter() - begun:.1f} s")
-    print(f"{'':22}{'M pairs/s':>10}{'wall s':>8}{'CPU s':>8}{'held-out loss':>15}{'P@10 frequent':>15}{'P@10 rare':>11}")
+    print(f"{'':22}{'M ' + unit:>10}{'wall s':>8}{'CPU s':>8}{'held-out loss':>15}{'P@10 frequent':>15}{'P@10 rare':>11}")
     runs = alternate(peer, ours, max(options.pairs, 1))
-    amount = statistics.mean(b.result["pairs"] for _, b in runs)
+    amount = statistics.mean(b.result["examples"] for _, b in runs)
+    mine = f"ours, {options.threads} thread{'s' * (options.threads > 1)}"
     for a, b in runs:
-        for name, run in (("gensim 4.4, 2 workers", a), ("ours, 1 thread", b)):
+        for name, run in (("gensim 4.4, 2 workers", a), (mine, b)):
             q = run.result
             print(f"{name:22}{amount / run.wall / 1e6:10.2f}{run.wall:8.2f}{run.cpu:8.2f}"
                   f"{q['loss']:15.4f}{q['frequent']:15.3f}{q['rare']:11.3f}")
-    rates = [[amount / run[side].wall for run in runs] for side in (0, 1)]
+    found = [[amount / run[side].wall for run in runs] for side in (0, 1)]
     losses = [statistics.mean(run[side].result["loss"] for run in runs) for side in (0, 1)]
     cpu = statistics.median(a.cpu / b.cpu for a, b in runs)
-    name = "skip-gram with negative sampling: gensim 4.4 on 2 workers, ours on 1 thread"
-    print(closing_line(name, *rates, *losses, "pairs/s", ratio_cpu=cpu))
+    name = f"{title}: gensim 4.4 on 2 workers, ours on {options.threads} thread{'s' * (options.threads > 1)}"
+    print(closing_line(name, *found, *losses, unit, ratio_cpu=cpu))
+
+
+def mean_context() -> float:
+    """Words in a window of LENGTH-word sentences, reach drawn from 1..WINDOW, in the mean."""
+    sizes = [min(place, reach) + min(LENGTH - 1 - place, reach) for place in range(LENGTH) for reach in range(1, WINDOW + 1)]
+    return statistics.mean(sizes)
 
 
 if __name__ == "__main__":
-    main()
+    compare("skip-gram with negative sampling", cbow=False, threads=1, rates=(0.025, 0.0001), unit="pairs/s")

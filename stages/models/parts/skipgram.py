@@ -14,6 +14,7 @@ of its type, so `lanes`, a tuple of width / 8 entries, carries the width. A bloc
 
 from __future__ import annotations
 
+import mmap
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -28,6 +29,7 @@ GROUP = 6
 LIMIT, STEPS = 10.0, 80  # the sigmoid's table: linear between steps of 1/80, error below 2e-6
 SIGMOID = (1.0 / (1.0 + np.exp(LIMIT - np.arange(2 * LIMIT * STEPS + 2) / STEPS))).astype(np.float32)
 ONE = np.float32(1.0)
+PIECE = 10_000_000  # tokens between two looks at what may be let go of
 
 
 def lanes_for(dimension: int, bias: bool) -> tuple[int, ...]:
@@ -315,22 +317,30 @@ def train(tokens, offsets, order, inputs, outputs, bias, noise, keep, *, window,
     tokens int32, offsets int64 [documents + 1], order int64; inputs, outputs float32 [V, D]; bias float32 [V] or [0]; noise: an alias
     table; keep float64 [V]: probability that an occurrence is kept; rates: (first, last) learning rate; part: which stream of the epoch.
     threads > 1: the documents are dealt to threads that share the tables without locks (Hogwild), not reproducible to the bit.
+    Tokens that are mapped from a file are let go of after every `PIECE` of them, so that the corpus need not fit into memory.
     """
     dimension = inputs.shape[1]
     lanes = lanes_for(dimension, bool(len(bias)))
     wide_inputs, wide_outputs = padded(inputs, 8 * len(lanes)), padded(outputs, 8 * len(lanes), bias)
-    parts = np.array_split(order, threads)
+    ends = np.cumsum((offsets[1:] - offsets[:-1])[order])
+    pieces = np.split(order, np.flatnonzero(np.diff((ends - 1) // PIECE)) + 1)
+    ends = np.concatenate([[0], ends])[np.cumsum([0] + [len(piece) for piece in pieces])]
+    falling = rates[0] + (rates[1] - rates[0]) * (ends / max(ends[-1], 1))  # at the borders of the pieces
+    falling[-1] = rates[1]
+    states, results = [stream(seed, epoch, part * 1024 + i) for i in range(threads)], []
 
-    def one(i):
-        state = stream(seed, epoch, part * 1024 + i)
-        return train_part(tokens, offsets, parts[i], wide_inputs, wide_outputs, dimension if len(bias) else -1, noise, keep, window, shrink,
-                          k, per_pair, cbow, *map(float, rates), state, lanes)
+    def one(documents, state, lr_first, lr_last):
+        return train_part(tokens, offsets, documents, wide_inputs, wide_outputs, dimension if len(bias) else -1, noise, keep, window,
+                          shrink, k, per_pair, cbow, float(lr_first), float(lr_last), state, lanes)
 
-    if threads == 1:
-        results = [one(0)]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            results = list(pool.map(one, range(threads)))
+    with ThreadPoolExecutor(threads) as pool:
+        for piece, *lr in zip(pieces, falling[:-1], falling[1:], strict=True):
+            if threads == 1:
+                results.append(one(piece, states[0], *lr))
+            else:
+                results += pool.map(one, np.array_split(piece, threads), states, *([rate] * threads for rate in lr))
+            if len(pieces) > 1 and hasattr(tokens, "_mmap"):
+                tokens._mmap.madvise(mmap.MADV_DONTNEED)
     if wide_inputs is not inputs:
         inputs[:], outputs[:] = wide_inputs[:, :dimension], wide_outputs[:, :dimension]
         bias[:] = wide_outputs[:, dimension] if len(bias) else 0

@@ -185,7 +185,8 @@ def in_group(vectors, groups):
 
 
 @pytest.mark.parametrize("settings", [{}, {"architecture": "cbow", "lr": 0.2}, {"draw": "pair", "bias": True, "negatives": 8},
-                                      {"window": 0}])
+                                      {"window": 0}, {"objective": "softmax", "lr": 0.3, "batch": 200},
+                                      {"objective": "softmax", "architecture": "cbow", "bias": True, "lr": 0.3, "batch": 200}])
 def test_planted_groups_are_recovered_and_the_heldout_loss_falls(settings):
     data, model = corpus(), model_of(**{"lr": 0.1, **settings})
     before = model.validate(data)["loss"]
@@ -247,7 +248,8 @@ def state_bytes(model):
     return {name: tensor.numpy().tobytes() for name, tensor in model.state_dict().items()}
 
 
-@pytest.mark.parametrize("settings", [{}, {"architecture": "cbow"}, {"subsample": 0.01, "bias": True}])
+@pytest.mark.parametrize("settings", [{}, {"architecture": "cbow"}, {"subsample": 0.01, "bias": True},
+                                      {"objective": "softmax", "bias": True, "lr": 0.2, "batch": 300}])
 def test_same_seed_same_bytes_and_resuming_is_exact(settings):
     data = corpus()
     whole = state_bytes(fit(model_of(**settings), data))
@@ -257,6 +259,19 @@ def test_same_seed_same_bytes_and_resuming_is_exact(settings):
     resumed = model_of(seed=9, **settings)
     resumed.load_state_dict({k: v.clone() for k, v in half.state_dict().items()})
     assert whole == state_bytes(fit(resumed, data, first=2))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_mapped_corpus_is_let_go_of_piece_by_piece_without_another_result(tmp_path, monkeypatch, threads):
+    data = corpus()
+    np.save(tmp_path / "tokens.npy", data["train.tokens"])
+    mapped = {**data, "train.tokens": np.load(tmp_path / "tokens.npy", mmap_mode="r")}
+    whole = fit(model_of(lr=0.1), data, last=2).input
+    monkeypatch.setattr(skipgram, "PIECE", 500)
+    pieces = fit(model_of(lr=0.1), mapped, last=2, threads=threads)
+    if threads == 1:
+        torch.testing.assert_close(pieces.input, whole, atol=1e-5, rtol=1e-4)  # but for the rounding of the rates
+    assert np.isfinite(pieces.validate(data)["loss"]) and mapped["train.tokens"][:3].tolist() == data["train.tokens"][:3].tolist()
 
 
 def test_threads_share_the_tables():
