@@ -32,6 +32,7 @@ EXAMPLES = """examples:
   python -m pipelines.repro evaluate@vae       one run, and what it needs
   python -m pipelines.repro train --jobs 4     all trainings, four stages at a time
   python -m pipelines.repro train@gan --force  once more, stale or not
+  python -m pipelines.repro -S runs.vae.train.steps=500 evaluate@vae   with another parameter, beside the workspace
   python -m pipelines.repro --runner dask://HOST:8786 --remote NAME   on a cluster (docs/cluster.md)
 """
 
@@ -41,6 +42,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", help="stages, entries of dvc.yaml, or paths of outputs; without any, everything")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="with this parameter, beside the workspace, kept as an experiment of DVC (may be given again)")
+    parser.add_argument("--name", help="with -S: name of the experiment (set-... by the parameters)")
     parser.add_argument("--jobs", type=at_least(1), default=cores, help="stages at a time on the processor (%(default)s)")
     parser.add_argument("--gpus", type=at_least(0), help="graphics devices to use, one stage on each (all there are)")
     parser.add_argument("--force", action="store_true", help="run the targets (without any, everything) even where nothing changed")
@@ -54,6 +58,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--remote", metavar="NAME", help="with --runner: the DVC remote that data goes through (the default remote)")
     parser.add_argument("--strict", action="store_true", help="with --runner: refuse workers with other versions or instructions than here")
     options = parser.parse_args(arguments)
+    if options.name and not options.set:
+        raise InputError("--name names the experiment that -S makes; give -S KEY=VALUE too")
+    if options.runner and options.set:
+        raise InputError("-S runs on this machine; without --runner")
     if not options.runner and (options.remote or options.strict):
         raise InputError(f"{'--remote' if options.remote else '--strict'} says how a cluster is used; name one with --runner ADDRESS")
     return options
@@ -75,6 +83,12 @@ def main() -> None:
     root = Path.cwd()
     if not (root / "dvc.yaml").is_file():
         raise InputError(f"{root}: no dvc.yaml here; run from the project's root")
+    workspace = root
+    if options.set:
+        from pipelines import variation
+
+        root = variation.prepare(workspace, options.set, options.name)
+        os.chdir(root)
     if options.dry or options.estimate:
         wanted = planned(root, options.targets, options.force)
         if options.dry:
@@ -84,6 +98,8 @@ def main() -> None:
         return
     with locked(root, options.wait) as lock:
         code = reproduce(root, options, lock)
+        if options.set and code == 0:
+            variation.conclude(workspace, root, options.targets)
     sys.exit(code)
 
 
