@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from pipelines import lockfile
 from pipelines.cluster import bootstrap, snapshot, storage, workers
 from pipelines.cluster.slots import ClusterSlots
 from pipelines.cluster.workers import Runner, Worker, WorkerLost
@@ -200,25 +201,28 @@ class Cluster:
         return ""
 
     def _enter(self, name: str, entry: dict | None) -> None:
-        """Put the stage's entry into dvc.lock, by DVC's own writer and under its lock; None takes it out."""
+        """Put the stage's entry into dvc.lock as DVC writes it, and under its lock; None takes it out."""
         from dvc.lock import make_lock
         from dvc.utils.serialize import dump_yaml, modify_yaml
 
-        path = self._root / "dvc.lock"
-        folder = self._root / ".dvc" / "tmp"
+        path, folder = self._root / "dvc.lock", self._root / ".dvc" / "tmp"
         folder.mkdir(exist_ok=True)
         with make_lock(str(folder / "lock"), tmp_dir=str(folder), wait=True):
             if not path.is_file():
                 dump_yaml(str(path), {"schema": "2.0", "stages": {}})
-            with modify_yaml(str(path)) as lock:
-                if entry is None:
-                    lock["stages"].pop(name, None)
-                else:
-                    lock["stages"][name] = entry
-        if entry is None:
-            self._entries.pop(name, None)
-        else:
+            text = lockfile.replaced(path.read_text(encoding="utf-8"), {name: entry}) if entry else None
+            if text is not None:
+                lockfile.write(str(path), text)
+            else:
+                with modify_yaml(str(path)) as lock:
+                    if entry:
+                        lock["stages"][name] = entry
+                    else:
+                        lock["stages"].pop(name, None)
+        if entry:
             self._entries[name] = entry
+        else:
+            self._entries.pop(name, None)
 
 
 class Output:
