@@ -8,11 +8,12 @@ export GX_ANALYTICS_ENABLED := false
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run tour cluster test lint bench clean
+.PHONY: help run tour serve cluster test lint bench clean
 
 help:
 	@echo "make run    the whole default pipeline, then the table of results and the path of the report"
 	@echo "make tour   a handful of runs in under two minutes"
+	@echo "make serve  Prefect's server, and the nightly run at CRON (every night at three), until it is ended"
 	@echo "make test   ruff and the test suite"
 	@echo "make cluster  what a coordinator or worker of a cluster needs (docs/cluster.md)"
 	@echo "make bench  speed beside the libraries people use (an environment of its own)"
@@ -38,6 +39,10 @@ run: $(VENV)/.installed
 
 tour: $(VENV)/.installed
 	@$(BIN)/python -m pipelines.repro evaluate@prod2vec evaluate@deepwalk evaluate@vae
+
+CRON ?= 0 3 * * *
+serve: $(VENV)/.installed
+	@$(BIN)/python -m pipelines.nightly --cron "$(CRON)"
 
 lint: $(VENV)/.installed
 	@$(BIN)/ruff check .
