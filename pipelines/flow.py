@@ -11,6 +11,7 @@ import queue
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,7 @@ from stages.settings import InputError
 
 HOME = Path("data/.prefect")
 LOGS = Path("data/.logs")
+SERVER_LIFE = 15.0  # seconds a server must live to be started once more when it ends
 SERVER_START = 120.0  # seconds; the first start in a workspace also makes the database
 WITHOUT_SCHEDULES = ("--no-ui", "--no-scheduler", "--no-late-runs")  # the services that record task runs are all a flow needs
 # BLAS and OpenMP inside the stages get one thread each, whatever --jobs says: a share of the cores would make the order of sums, and so the
@@ -84,10 +86,14 @@ def server(home: Path, processes: Processes, meanwhile: Callable[[], None], port
 
 @contextlib.contextmanager
 def _server(port: int, log: Path, processes: Processes, meanwhile: Callable[[], None], without: tuple[str, ...]) -> Iterator[None]:
-    with log.open("wb") as output:
+    def start() -> subprocess.Popen:
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--analytics-off",
                    *without]
-        child = processes.start(command, stage=False, stdout=output, stderr=subprocess.STDOUT)
+        with log.open("ab") as output:
+            return processes.start(command, stage=False, stdout=output, stderr=subprocess.STDOUT)
+
+    log.write_bytes(b"")
+    child = start()
     import prefect  # noqa: F401
 
     meanwhile()
@@ -100,10 +106,29 @@ def _server(port: int, log: Path, processes: Processes, meanwhile: Callable[[], 
             if child.poll() is not None or time.monotonic() > until:
                 raise InputError(f"Prefect's local server did not start; see {log} (or run `dvc repro`, which needs no server)") from None
             time.sleep(0.05)
+    over = threading.Event()
+
+    def keep() -> None:  # stages do not need the server, and Prefect's clients try again for a minute
+        nonlocal child
+        began = 0.0
+        while not over.wait(0.2):
+            if child.poll() is None or processes.ending:
+                continue
+            if time.monotonic() - began < SERVER_LIFE:
+                return  # it cannot live here
+            began = time.monotonic()
+            processes.ended(child.pid)
+            with contextlib.suppress(OSError):
+                child = start()
+
+    keeper = threading.Thread(target=keep, daemon=True)
+    keeper.start()
     try:
         yield
     finally:
         settle()
+        over.set()
+        keeper.join()
         child.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(10)
@@ -141,7 +166,6 @@ def execute(plan: Plan, root: Path, slots: schedule.Slots, processes: Processes,
     import logging
 
     from prefect import flow, task
-    from prefect.artifacts import create_table_artifact
     from prefect.cache_policies import NO_CACHE
     from prefect.logging import get_run_logger
     from prefect.states import Failed
