@@ -46,7 +46,9 @@ class Dask:
     gives_devices = False
 
     def __init__(self, client: distributed.Client):
-        self._client = client
+        self._client, run = client, bootstrap.on_dask
+        # a closure: Dask would send a function of a module by its name alone, and no worker has the module
+        self._work = lambda job, topic: run(job, topic)
         self._topic = f"baznama-{uuid.uuid4().hex}"
         self._tell: dict[str, Callable[[str], None]] = {}
         self._arrived: dict[str, int] = {}
@@ -79,7 +81,7 @@ class Dask:
     def run(self, worker: Worker, job: dict, cpu: int, gpus: int, tell: Callable[[str], None], wanted: Callable[[], bool]) -> dict:
         key = f"{job['hand']['stage']}-{uuid.uuid4().hex}"
         self._tell[key], self._arrived[key] = tell, 0
-        future = self._client.submit(bootstrap.on_dask, job, self._topic, key=key, workers=[worker.address], allow_other_workers=False,
+        future = self._client.submit(self._work, job, self._topic, key=key, workers=[worker.address], allow_other_workers=False,
                                      pure=False, retries=0)
         ended = threading.Event()
         future.add_done_callback(lambda _: ended.set())

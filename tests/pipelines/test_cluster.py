@@ -21,7 +21,7 @@ from pipelines import schedule
 from pipelines.cluster import coordinator
 from pipelines.graph import Graph, plan
 from pipelines.processes import Processes
-from tests.pipelines.conftest import alive, dvc, environment, repro, sh, steer, until
+from tests.pipelines.conftest import ROOT, alive, dvc, environment, repro, sh, steer, until
 
 pytestmark = pytest.mark.xdist_group("prefect")  # shares its server
 
@@ -129,6 +129,11 @@ def s3(tmp_path_factory):
     server.wait()
 
 
+def worker_environment(folder: Path) -> dict[str, str]:
+    """A worker has the packages and nothing of the project: what it runs of that was sent to it."""
+    return {name: value for name, value in environment().items() if name != "PYTHONPATH"} | {"BAZNAMA_WORKER_DIR": str(folder)}
+
+
 def answers(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -150,7 +155,7 @@ class Dask:
         (self.folder / name).mkdir(exist_ok=True)
         with (self.folder / name / "log").open("ab") as log:
             process = subprocess.Popen([sys.executable, "-m", module, *arguments], cwd=self.folder / name, stdout=log, stderr=log,
-                                       env={**environment(), "BAZNAMA_WORKER_DIR": str(self.folder / name / "work")},
+                                       env=worker_environment(self.folder / name / "work"),
                                        start_new_session=True)
         self._all.append(process)
         return process
@@ -189,6 +194,11 @@ def initial(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("initial")
     for name, text in {"dvc.yaml": DVC, "work.py": WORK, ".gitignore": IGNORED, ".dvcignore": "__pycache__\n"}.items():
         (folder / name).write_text(text)
+    shutil.copytree(ROOT / "pipelines", folder / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "stages").mkdir()
+    for name in ("settings.py", "files.py", "command.py"):
+        shutil.copy(ROOT / "stages" / name, folder / "stages")
+    (folder / "stages/__init__.py").write_text("from pkgutil import extend_path\n__path__ = extend_path(__path__, __name__)\n")
     sh(folder, "git", "init", "-q")
     dvc(folder, "init", "-q")
     (folder / ".dvc/config").write_text("[core]\n    remote = shared\n['remote \"shared\"']\n    url = ../../storage\n")
@@ -323,8 +333,9 @@ def test_a_flow_that_is_ended_ends_its_stage_on_the_worker(cluster, project, ste
 @pytest.fixture
 def nodes(here, tmp_path, monkeypatch):
     """Two nodes of Ray on this machine, one stage at a time on each."""
-    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "BAZNAMA_WORKER_DIR": str(tmp_path / "work"), **environment()}.items():
+    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", **worker_environment(tmp_path / "work")}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     from ray.cluster_utils import Cluster
 
     started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
