@@ -15,7 +15,7 @@ import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines import flow, profile
+from pipelines import beside, flow
 from pipelines.compare import tolerances
 from pipelines.provenance import git
 from pipelines.repro import at_least
@@ -30,6 +30,9 @@ PORT = 4200
 NAME = "nightly"
 ACCEPTED = "refs/baznama/accepted"
 REPORTS = Path("reports")
+# what a notification says; the text of a webhook is JSON, so that quotes in a message do no harm
+TEXT = "{{ flow_run.name }}: {{ flow_run.state.message }}"
+JSON = '{"text": {{ (flow_run.name ~ ": " ~ flow_run.state.message) | tojson }}}'
 
 EXAMPLES = """examples:
   python -m pipelines.nightly                                  once, now
@@ -100,7 +103,7 @@ def accept(root: Path, rev: str) -> str:
     commit, old = resolve(root, rev, "--accept"), git(root, "rev-parse", "--verify", "--quiet", ACCEPTED)
     if not git(root, "ls-tree", "--name-only", commit, "reports/metrics/"):
         raise InputError(f"--accept {rev}: has no file in reports/metrics/; allowed: a commit or an experiment with metrics")
-    profile.run_git(root, "update-ref", "-m", f"accepted {rev}", ACCEPTED, commit)
+    beside.run_git(root, "update-ref", "-m", f"accepted {rev}", ACCEPTED, commit)
     return f"accepted: {old[:9] or 'nothing'} → {commit[:9]} ({git(root, 'log', '-1', '--format=%s', commit)})"
 
 
@@ -200,17 +203,16 @@ def notify(target: str) -> str:
     from prefect.events.actions import CallWebhook, SendNotification
     from prefect.events.schemas.automations import Posture
 
-    text = "{{ flow_run.name }}: {{ flow_run.state.message }}"
     if "://" in target:
         block = Webhook(url=target, method="POST").save(f"baznama-{NAME}", overwrite=True)
-        action = CallWebhook(block_document_id=block, payload={"text": text})
+        action = CallWebhook(block_document_id=block, payload=JSON)
     else:
         try:
             block = Block.load(target)
         except ValueError:
             raise InputError(f"--notify {target}: no such block on this server; make it with `prefect block create`, or name an address"
                              ) from None
-        action = SendNotification(block_document_id=block._block_document_id, subject="Baznama: a night failed", body=text)
+        action = SendNotification(block_document_id=block._block_document_id, subject="Baznama: a night failed", body=TEXT)
     name = f"baznama: a {NAME} run failed"
     wanted = Automation(
         name=name, description="Written by python -m pipelines.nightly --notify",
