@@ -27,6 +27,7 @@ from stages.settings import InputError
 HOME = Path("data/.prefect")
 LOGS = Path("data/.logs")
 SERVER_LIFE = 15.0  # seconds a server must live to be started once more when it ends
+WORKERS = 16  # threads at least: Prefect warns where a task has more tags than threads; how many stages run at once, the slots say
 SERVER_START = 120.0  # seconds; the first start in a workspace also makes the database
 WITHOUT_SCHEDULES = ("--no-ui", "--no-scheduler", "--no-late-runs")  # the services that record task runs are all a flow needs
 # BLAS and OpenMP inside the stages get one thread each, whatever --jobs says: a share of the cores would make the order of sums, and so the
@@ -199,7 +200,7 @@ def execute(plan: Plan, root: Path, slots: schedule.Slots, processes: Processes,
     tags = story.tags(root, plan.stages, {name: stage.resource for name, stage in plan.stages.items()})
     run_name = story.run_name(root, plan.stages)
 
-    @flow(name="baznama", flow_run_name=lambda: run_name, task_runner=ThreadPoolTaskRunner(max_workers=slots.total),
+    @flow(name="baznama", flow_run_name=lambda: run_name, task_runner=ThreadPoolTaskRunner(max_workers=max(slots.total, WORKERS)),
           validate_parameters=False, persist_result=False)
     def reproduce(stages: list[str], jobs: int, retries: int):  # parameters that Prefect's page shows
         futures = {}

@@ -10,10 +10,11 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pipelines import estimate, history, lockfile, provenance, summary
+from pipelines import estimate, failures, history, lockfile, provenance, summary
 from pipelines.disk import full_is_one_error
 from pipelines.graph import Graph, Plan, plan, show
 from pipelines.processes import Outcome, Processes
@@ -115,6 +116,7 @@ def quietly_piped() -> None:
 
 def reproduce(root: Path, options: argparse.Namespace, lock: int) -> int:
     """Plan, run, tell. Returns the exit code."""
+    began = time.time()
     if options.runner:
         from pipelines.cluster import coordinator
 
@@ -125,7 +127,7 @@ def reproduce(root: Path, options: argparse.Namespace, lock: int) -> int:
     if not wanted.stages:
         lockfile.finish(root, wanted.scope)  # of a flow that was killed at its end
         print(f"nothing to do: {len(wanted.scope)} stages are up to date")
-        finish(root, wanted, seconds, {})
+        finish(root, wanted, seconds, {}, began)
         return 0
     check_settings = module(root, "stages.check")  # while the server starts; imports torch
     lockfile.begin(root)
@@ -136,10 +138,10 @@ def reproduce(root: Path, options: argparse.Namespace, lock: int) -> int:
         outcomes = run(root, wanted, slots_of(options), options, lock, seconds, check_settings, cluster)
     lockfile.finish(root, wanted.scope)
     costs = estimate.keep(root, costs, outcomes)
-    finish(root, wanted, {name: cost.seconds for name, cost in costs.items()}, outcomes)
+    finish(root, wanted, {name: cost.seconds for name, cost in costs.items()}, outcomes, began)
     if any(outcome.state == "interrupted" for outcome in outcomes.values()):
         fail("interrupted; run again to go on where it stopped", INTERRUPTED)
-    return 0 if tell_failures(outcomes) else FAILED
+    return 0 if failures.tell(outcomes) else FAILED
 
 
 def slots_of(options: argparse.Namespace) -> Slots:
@@ -190,14 +192,15 @@ def run(root: Path, wanted: Plan, slots: Slots, options: argparse.Namespace, loc
         print(f"{len(wanted.stages)} of {len(wanted.scope)} stages to run{where}, {slots.cpu} at a time", flush=True)
 
     with Processes(lock) as processes:
-        processes.warm()
+        if not cluster:
+            processes.warm()
         with (flow.api(options.api, checked) if options.api else flow.server(root / flow.HOME, processes, checked)):
             with View(len(wanted.stages)) as view:
                 return flow.execute(wanted, root, slots, processes, view, options.retries, seconds, elsewhere)
 
 
-def finish(root: Path, wanted: Plan, seconds: Mapping[str, float], outcomes: Mapping[str, Outcome]) -> None:
-    """The table of results, the way to the report, and provenance beside it."""
+def finish(root: Path, wanted: Plan, seconds: Mapping[str, float], outcomes: Mapping[str, Outcome], began: float) -> None:
+    """The table of results, the way to the report, and provenance beside it, of a flow that `began` then."""
     try:
         text = summary.table(summary.rows(root, summary.runs_of(wanted.scope), outcomes))
         if text:
@@ -206,46 +209,24 @@ def finish(root: Path, wanted: Plan, seconds: Mapping[str, float], outcomes: Map
         print(f"error: {error}", file=sys.stderr)
     provenance.record(root, outcomes)
     page = provenance.render(root, seconds, outcomes)
-    if report_is_current(root, wanted, outcomes):
+    if report_is_current(root, wanted, outcomes, began):
         print(f"report: {root / REPORT}")
     history.render(root)
     print(f"provenance: {page}", flush=True)
 
 
-def report_is_current(root: Path, wanted: Plan, outcomes: Mapping[str, Outcome]) -> bool:
+def report_is_current(root: Path, wanted: Plan, outcomes: Mapping[str, Outcome], began: float) -> bool:
     """Whether the report holds what this flow left. It is rendered here where its stage was not asked for, or could not run."""
     states = {outcome.state for outcome in outcomes.values()}
     if "report" in wanted.scope and ("report" not in outcomes or outcomes["report"].state in GOOD):
         return (root / REPORT).is_file()
     if "interrupted" in states or not ("failed" in states or any(name.startswith(("evaluate@", "claims@")) for name in wanted.scope)):
         return False
-    return render_what_there_is(root, summary.unmeasured(outcomes))
-
-
-def render_what_there_is(root: Path, without: Iterable[str]) -> bool:
-    """Write the report without its stage, the runs `without` shown as missing: what lies there of them is old. False where it cannot be."""
     if not (root / "stages" / "report" / "__main__.py").is_file():
         return False
-    left_out = [argument for run in without for argument in ("--without", run)]
-    rendered = subprocess.run([sys.executable, "-m", "stages.report", *left_out], cwd=root, stdin=subprocess.DEVNULL, check=False)
-    return rendered.returncode == 0
-
-
-def tell_failures(outcomes: Mapping[str, Outcome]) -> bool:
-    """Name every stage that failed with its own error line first, and what could not run for it. True when all went well."""
-    bad = [(name, outcome) for name, outcome in outcomes.items() if outcome.state not in GOOD]
-    for name, outcome in bad:
-        if outcome.state == "failed":
-            print(f"\nFAILED {name}: {outcome.error}", file=sys.stderr)
-            for line in outcome.tail:
-                print(f"    {line}", file=sys.stderr)
-    left = [name for name, outcome in bad if outcome.state == "not run"]
-    if left:
-        print(f"\nnot run, for want of what failed: {', '.join(left)}", file=sys.stderr)
-    if bad:
-        done = len(outcomes) - len(bad)
-        print(f"\n{len(bad) - len(left)} failed, {len(left)} not run, {done} done; full output in data/.logs/", file=sys.stderr, flush=True)
-    return not bad
+    said = [*(word for key in failures.hidden(root, outcomes, began) for word in ("--without", key)),
+            *(word for line in failures.lines(outcomes) for word in ("--failed", line))]
+    return subprocess.run([sys.executable, "-m", "stages.report", *said], cwd=root, stdin=subprocess.DEVNULL, check=False).returncode == 0
 
 
 if __name__ == "__main__":

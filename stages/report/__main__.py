@@ -30,11 +30,14 @@ def main() -> None:
         "--names", type=Path, default=Path("stages/evaluate/names.json"), help="titles, directions and meanings of the metrics"
     )
     parser.add_argument(
-        "--without", action="append", default=[], metavar="RUN",
-        help="show this run as not run: what lies there of it is of other settings (may be given again)",
+        "--without", action="append", default=[], metavar="KEY",
+        help="show runs.NAME (or NAME alone), datasets.NAME or claims.NAME as not run: what lies there of it is old (may be given again)",
+    )
+    parser.add_argument(
+        "--failed", action="append", default=[], metavar="LINE", help="say on the overview that this went wrong (may be given again)"
     )
     given = parser.parse_args()
-    inputs = read_inputs(given.reports, params.load(given.params), given.names, given.without)
+    inputs = read_inputs(given.reports, params.load(given.params), given.names, given.without, given.failed)
     write(given.reports, render(inputs, read_beyond(given.reports)))
 
 

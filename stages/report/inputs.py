@@ -150,19 +150,26 @@ class Inputs:
     common: dict[str, Any]  # `train:` of params.yaml, under every run
     strays: list[str]  # runs with a metrics file and no entry in params.yaml
     claims: list[Claim]
+    failed: tuple[str, ...] = ()  # what went wrong in the flow that renders this
 
 
-def read_inputs(reports: Path, settings: params.Params, names: Path, without: Sequence[str] = ()) -> Inputs:
-    """Everything the pages show; of the runs in `without` nothing is read. Raises InputError for a missing folder, for any file that
-    cannot be understood and for an unknown run in `without`."""
+def read_inputs(reports: Path, settings: params.Params, names: Path, without: Sequence[str] = (), failed: Sequence[str] = ()) -> Inputs:
+    """Everything the pages show; of what `without` names (`runs.vae` or `vae`, `datasets.shop`, `claims.c1`) nothing is read. Raises
+    InputError for a missing folder, for any file that cannot be understood and for an unknown name in `without`."""
     if not reports.is_dir():
         raise InputError(f"{reports}: no such folder; --reports is the folder that holds metrics/, curves/, samples/ and validation/")
-    datasets = {name: Dataset(name, entry, read_validation(reports / "validation" / name)) for name, entry in settings.datasets.items()}
-    for name in without:
-        choose(name, settings.runs, "--without", "run")
+    left_out: dict[str, set[str]] = {"runs": set(), "datasets": set(), "claims": set()}
+    for key in without:
+        section, dot, name = key.partition(".")
+        section, name = (section, name) if dot else ("runs", key)
+        choose(section, left_out, f"--without {key}", "section")
+        choose(name, getattr(settings, section), "--without", section.removesuffix("s"))
+        left_out[section].add(name)
+    datasets = {name: Dataset(name, entry, None if name in left_out["datasets"] else read_validation(reports / "validation" / name))
+                for name, entry in settings.datasets.items()}
     runs = {}
     for name, entry in settings.runs.items():
-        if name in without:
+        if name in left_out["runs"]:
             runs[name] = Run(name, entry, datasets[entry.dataset], None, None, [], [])
             continue
         pictures, tables = read_details(reports / "samples" / name)
@@ -176,8 +183,9 @@ def read_inputs(reports: Path, settings: params.Params, names: Path, without: Se
             tables,
         )
     strays = sorted(p.stem for p in (reports / "metrics").glob("*.json") if p.stem not in runs)
-    claims = [read_claim(reports / "claims" / f"{name}.json", name) for name in settings.claims]
-    return Inputs(datasets, runs, read_names(names), settings.train, strays, claims)
+    claims = [Claim(name) if name in left_out["claims"] else read_claim(reports / "claims" / f"{name}.json", name)
+              for name in settings.claims]
+    return Inputs(datasets, runs, read_names(names), settings.train, strays, claims, tuple(failed))
 
 
 def read_names(path: Path) -> dict[str, Name]:

@@ -177,7 +177,7 @@ def overview(inputs: Inputs, used: list[str]) -> dict:
         "datasets": len(inputs.datasets),
         "valid": sum(bool(d.validation and d.validation.success) for d in inputs.datasets.values()),
     }
-    return {"groups": groups, "counts": counts, "strays": inputs.strays}
+    return {"groups": groups, "counts": counts, "strays": inputs.strays, "failed": inputs.failed}
 
 
 def study_groups(inputs: Inputs, runs: dict[str, Study], beyond: Beyond) -> list[tuple[str, list[dict]]]:
