@@ -52,8 +52,8 @@ def precision(vectors: np.ndarray, cluster: np.ndarray, words: np.ndarray, seen:
     return float(np.concatenate(found).mean())
 
 
-def compare(title: str, cbow: bool, threads: int, rates: tuple[float, float], unit: str) -> None:
-    """Run peer and ours in turn; print the table and the closing line."""
+def compare(title: str, cbow: bool, threads: int, rates: tuple[float, float], unit: str, faster: float = 1.0) -> None:
+    """Run peer and ours, its rates `faster` times the peer's, in turn; print the table and the closing line."""
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--quick", action="store_true", help="600,000 tokens instead of 4.9 million: about a minute")
     parser.add_argument("--pairs", type=int, default=3)
@@ -67,7 +67,7 @@ def compare(title: str, cbow: bool, threads: int, rates: tuple[float, float], un
     offsets, order = np.arange(len(text) + 1, dtype=np.int64) * LENGTH, shuffled(len(text), 0, 0)
     names = [str(i) for i in range(VOCABULARY)]
     sentences = [[names[w] for w in row] for row in text.tolist()]
-    own_rates = tuple(r * mean_context() for r in rates) if cbow else rates
+    own_rates = tuple(r * faster for r in rates)
 
     def quality(inputs, outputs) -> dict[str, float]:
         seen = np.flatnonzero(counts)
@@ -111,12 +111,6 @@ def compare(title: str, cbow: bool, threads: int, rates: tuple[float, float], un
     cpu = statistics.median(a.cpu / b.cpu for a, b in runs)
     name = f"{title}: gensim 4.4 on 2 workers, ours on {options.threads} thread{'s' * (options.threads > 1)}"
     print(closing_line(name, *found, *losses, unit, ratio_cpu=cpu))
-
-
-def mean_context() -> float:
-    """Words in a window of LENGTH-word sentences, reach drawn from 1..WINDOW, in the mean."""
-    sizes = [min(place, reach) + min(LENGTH - 1 - place, reach) for place in range(LENGTH) for reach in range(1, WINDOW + 1)]
-    return statistics.mean(sizes)
 
 
 if __name__ == "__main__":

@@ -240,7 +240,6 @@ def train_part(tokens, offsets, order, inputs, outputs, ones, noise, keep, windo
         longest = max(longest, offsets[document + 1] - offsets[document])
         total += offsets[document + 1] - offsets[document]
     kept, near = np.empty(longest, np.int64), np.empty(longest, np.int64)
-    mean = np.empty((1, width), np.float32)
     seen = examples = measured = visits = used = 0
     loss = 0.0
     for document in order:
@@ -258,13 +257,27 @@ def train_part(tokens, offsets, order, inputs, outputs, ones, noise, keep, windo
                 continue
             if cbow:
                 share = ONE / np.float32(n)
-                mean[:] = 0
-                for c in range(n):
-                    for i in range(width):
-                        mean[0, i] += share * inputs[near[c], i]
                 used = pick_rows(state, noise, kept[place], k, rows, times)
+                for i in range(width):  # the mean, summed in place
+                    blocks[0, i] = 0
+                c = 0
+                while c + 1 < n:
+                    one, two = near[c], near[c + 1]
+                    for i in range(width):
+                        blocks[0, i] += inputs[one, i] + inputs[two, i]
+                    c += 2
+                if c < n:
+                    one = near[c]
+                    for i in range(width):
+                        blocks[0, i] += inputs[one, i]
+                for i in range(width):
+                    blocks[0, i] *= share
+                if ones >= 0:
+                    blocks[0, ones] = 1
+                for g in range(1, groups):
+                    for i in range(width):
+                        blocks[g, i] = blocks[0, i]
                 load_rows(blocks, outputs, rows, times, used, lr, rate, lanes)
-                load_input(blocks, 0, mean, 0, ones, lanes)
                 step(blocks, rate, scores, lanes)
                 for c in range(n):
                     store_input(blocks, 0, inputs, near[c], share, lanes)
@@ -290,7 +303,7 @@ def train_part(tokens, offsets, order, inputs, outputs, ones, noise, keep, windo
                         store_rows(blocks, outputs, rows, used, lanes)
             examples += 1 if cbow else n
             visits += 1
-            if visits & 15 == 1:  # the logged loss: one window in 16 is enough and costs nothing
+            if visits & (63 if cbow else 15) == 1:  # the logged loss: one window in 16, or 64 of CBOW, is enough and costs nothing
                 loss += np.log1p(np.exp(-np.float64(scores[0])))
                 for j in range(1, used):
                     loss += times[j] * np.log1p(np.exp(np.float64(scores[j])))

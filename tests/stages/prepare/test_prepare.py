@@ -343,7 +343,8 @@ def test_stage_is_reproducible_and_says_what_is_wrong(tmp_path):
 
 def test_a_written_unk_is_the_unknown_word():
     """WikiText writes <unk> for its rare words: one token, no second word beside the vocabulary's own, and counted with the rare ones."""
-    table = pl.DataFrame({"doc_id": ids(4), "split": ["train"] * 3 + ["test"], "text": ["the <unk> sea", "the sea", "odd the", "<unk> sea"]})
+    texts = ["the <unk> sea", "the sea", "odd the", "<unk> sea"]
+    table = pl.DataFrame({"doc_id": ids(4), "split": ["train"] * 3 + ["test"], "text": texts})
     arrays, tables, _ = text.documents(table, text.TextSettings(min_count=2), SHARES)
     assert tables["words"] == ["<unk>", "the", "sea"] and arrays["counts"].tolist() == [2, 3, 2]
     assert arrays["train.tokens"].tolist() == [1, 0, 2, 1, 2, 0, 1] and arrays["test.tokens"].tolist() == [0, 2]
