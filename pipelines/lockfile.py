@@ -106,22 +106,23 @@ def order(root: Path) -> list[str]:
     return list(load_yaml(path).get("stages") or {}) if found is None else list(found)
 
 
-NOTE = Path("data/.prefect/lock_order.json")  # the order a flow found; what lies there was left by one that was killed
+NOTE = Path("data/.prefect/lock_order.json")  # the order a flow found, until one has done all it was to do
 
 
 def begin(root: Path) -> None:
-    """Note the order for `finish`, unless a flow that was killed has; drop what that one left half-written."""
+    """Note the order for `finish`, unless a flow that was killed or failed has; drop what that one left half-written."""
     for left in Path(root).glob("dvc.lock.[0-9]*"):
         left.unlink()
     if not (Path(root) / NOTE).is_file():
         write_json(Path(root) / NOTE, order(root))
 
 
-def finish(root: Path, running: Iterable[str]) -> None:
-    """`settle` by the order that was noted, if one was."""
+def finish(root: Path, running: Iterable[str], whole: bool = True) -> None:
+    """`settle` by the order that was noted, if one was; it stays noted where the flow did not do the `whole`, for the one that does."""
     if (Path(root) / NOTE).is_file():
         settle(root, read_json(Path(root) / NOTE), running)
-        (Path(root) / NOTE).unlink()
+        if whole:
+            (Path(root) / NOTE).unlink()
 
 
 def settle(root: Path, before: Iterable[str], running: Iterable[str]) -> None:

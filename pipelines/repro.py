@@ -136,7 +136,7 @@ def reproduce(root: Path, options: argparse.Namespace, lock: int) -> int:
         if options.runner:
             cluster = leaving.enter_context(coordinator.connected(root, wanted, options.runner, options.remote, options.strict))
         outcomes = run(root, wanted, slots_of(options), options, lock, seconds, check_settings, cluster)
-    lockfile.finish(root, wanted.scope)
+    lockfile.finish(root, wanted.scope, all(outcome.state in GOOD for outcome in outcomes.values()))
     costs = estimate.keep(root, costs, outcomes)
     finish(root, wanted, {name: cost.seconds for name, cost in costs.items()}, outcomes, began)
     if any(outcome.state == "interrupted" for outcome in outcomes.values()):

@@ -72,6 +72,19 @@ def test_order_and_settle(tmp_path):
     assert (tmp_path / "dvc.lock").read_text() == "# mine\n" + by_dvc(lockfile.HEAD + "  a:\n    cmd: a\n", {n: {"cmd": n} for n in "bcde"})
 
 
+def test_a_flow_that_failed_leaves_no_trace_in_the_order(tmp_path):
+    path = tmp_path / "dvc.lock"
+    path.write_text(lockfile.HEAD + "  a:\n    cmd: a\n")
+    lockfile.begin(tmp_path)
+    path.write_text(by_dvc(path.read_text(), {name: {"cmd": name} for name in "dc"}))
+    lockfile.finish(tmp_path, "abcd", whole=False)
+    assert lockfile.order(tmp_path) == list("acd")
+    lockfile.begin(tmp_path)
+    path.write_text(by_dvc(path.read_text(), {"b": {"cmd": "b"}}))
+    lockfile.finish(tmp_path, "abcd")
+    assert lockfile.order(tmp_path) == list("abcd") and not (tmp_path / lockfile.NOTE).exists()
+
+
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "dvc.lock"
     path.write_text("old")
