@@ -120,7 +120,11 @@ class Cluster:
                     break
                 except WorkerLost as error:
                     output.write(f"{error}; {name} begins again on another worker")
-                    if not self.slots.move(stage, lambda: processes.ending):
+                    try:
+                        moved = self.slots.move(stage, lambda: processes.ending)
+                    except InputError as none:
+                        return Outcome("failed", time.monotonic() - began, f"error: {none}")
+                    if not moved:
                         return Outcome("interrupted", time.monotonic() - began, "interrupted")
             else:
                 return Outcome("failed", time.monotonic() - began, f"error: {LOSSES} workers went away in the middle of {name}; "
@@ -150,8 +154,14 @@ class Cluster:
         output.write(f"on {worker.label}")
         for again in (worker.address not in self._sent, True):
             sent = {**job, "bundle": self._snapshot.bundle} if again else job
-            result = self._runner.run(worker, sent, min(stage.threads, worker.cpu), int(slot[0] == "gpu"), output,
-                                      lambda: not processes.ending and not output.error)
+            try:
+                result = self._runner.run(worker, sent, min(stage.threads, worker.cpu), int(slot[0] == "gpu"), output,
+                                          lambda: not processes.ending and not output.error)
+            except WorkerLost:
+                raise
+            except Exception as error:  # of the cluster's library: told as the stage's own failure
+                said = " ".join(str(error).split())[:500]
+                return {"state": "broken", "error": f"error: worker {worker.label}: {type(error).__name__}: {said}"}
             if result["state"] != bootstrap.NO_CODE["state"]:
                 self._sent.add(worker.address)
                 return result

@@ -23,6 +23,7 @@ from pipelines.cluster.workers import Worker, WorkerLost
 from stages.settings import InputError
 
 PATIENCE = 10.0  # seconds for the scheduler to answer, and for the first worker to come
+SILENCE = 60.0  # seconds without an answer of the scheduler after which its workers are taken for lost
 LOOK = 0.5  # seconds between two looks at whether the worker is there still
 LINES = 5.0  # seconds to wait for lines that were sent and did not arrive
 
@@ -53,6 +54,8 @@ class Dask:
         self._tell: dict[str, Callable[[str], None]] = {}
         self._arrived: dict[str, int] = {}
         self._guard = threading.Condition()
+        self._known: list[Worker] = []
+        self._heard = time.monotonic()
         client.subscribe_topic(self._topic, self._line)
         until = time.monotonic() + PATIENCE
         while not self.workers():
@@ -64,13 +67,14 @@ class Dask:
 
     def workers(self) -> list[Worker]:
         try:
-            known = self._client.scheduler_info(n_workers=-1)["workers"]
-        except (OSError, RuntimeError):  # the scheduler is gone
-            return []
+            known, self._heard = self._client.scheduler_info(n_workers=-1)["workers"], time.monotonic()
+        except (OSError, RuntimeError):  # busy for a moment, which costs no stage its worker, or gone
+            return self._known if time.monotonic() - self._heard < SILENCE else []
         found = [Worker(address, str(entry["name"]) if str(entry["name"]) != address else address, int(entry["nthreads"]),
                         int((entry.get("resources") or {}).get("gpu", 0)), entry["memory_limit"] / 1e9 or float("inf"))
                  for address, entry in known.items()]
-        return sorted(found, key=lambda worker: worker.address)
+        self._known = sorted(found, key=lambda worker: worker.address)
+        return self._known
 
     def facts(self, worker: Worker, libraries: list[str]) -> dict:
         try:

@@ -94,13 +94,12 @@ class ClusterSlots:
             lost = self._place[stage.name][0]
             self._workers.pop(lost, None)
             self.give_back(stage.name)
+            self._place[stage.name] = lost, None, ("cpu", 0)  # nothing, to give back however this ends
         while not stop():
             with self._guard:
                 if self.take(stage):
                     return True
             time.sleep(0.2)
-        with self._guard:
-            self._place[stage.name] = lost, None, ("cpu", 0)  # to give back
         return False
 
     def made(self, name: str) -> None:

@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 
 from pipelines import schedule
-from pipelines.cluster import coordinator
+from pipelines.cluster import coordinator, storage
 from pipelines.graph import Graph, plan
 from pipelines.processes import Processes
+from stages.settings import InputError
 from tests.pipelines.conftest import ROOT, alive, dvc, environment, repro, sh, steer, until
 
 pytestmark = pytest.mark.xdist_group("prefect")  # shares its server
@@ -258,8 +259,11 @@ def test_a_flow_on_dask_leaves_what_dvc_repro_leaves(cluster, project, steered, 
 
 
 def test_data_goes_through_s3_and_what_ran_once_is_restored_for_everyone(cluster, s3, project, steered):
-    dvc(project, "remote", "add", "bucket", "s3://storage/project")
-    dvc(project, "remote", "modify", "bucket", "endpointurl", s3)
+    with (project / ".dvc/config").open("a") as config:
+        for name, bucket in (("bucket", "storage"), ("absent", "absent")):
+            config.write(f"['remote \"{name}\"']\n    url = s3://{bucket}/project\n    endpointurl = {s3}\n")
+    with pytest.raises(InputError, match=r"remote absent \(s3://absent/project\): cannot be read from here: "):
+        storage.answers(project, *storage.choose(project, "absent"))
     outcomes, _ = run(project, cluster.address, ["train@a"], "bucket")
     assert states(outcomes) == {"prepare": "done", "train@a": "done"}
     local = as_local(project)

@@ -147,6 +147,18 @@ def test_a_flow_without_workers_ends(monkeypatch):
         slots.look()
 
 
+def test_a_stage_that_loses_the_last_worker_gives_back_what_it_has_not(monkeypatch):
+    monkeypatch.setattr("pipelines.cluster.slots.PATIENCE", 0.0)
+    monkeypatch.setattr("pipelines.cluster.slots.LOOK", 0.0)
+    fake = Fake(ONE)
+    slots = ClusterSlots(fake, lambda worker: True)
+    slots.take(stage("a"))
+    fake.there = []
+    with pytest.raises(InputError, match="no worker"):
+        slots.move(stage("a"), lambda: False)
+    slots.give_back("a")
+
+
 def test_workers_that_differ_are_named_or_refused(tmp_path):
     notes = []
 
