@@ -9,6 +9,7 @@ back, to common neighbours and away, and what enumerating the definition along t
 from __future__ import annotations
 
 import argparse
+import statistics
 
 import numpy as np
 
@@ -105,7 +106,7 @@ def compare(mode, p: float, q: float) -> None:
     errors = [error(paths, indptr, indices, p, q) for paths in (alone.result, runs[0][1].result)]
     print(closing_line(f"random walks, p = {p:g}, q = {q:g}: PecanPy and ours, 2 threads each", *rates, *errors, "walks/s",
                        peer_kernel=times * NODES / alone.wall, ours_one_thread=many * NODES / one.wall, tables_peer=tables,
-                       tables_ours=own.wall))
+                       tables_ours=own.wall, ratio_cpu=statistics.median(10 * a.cpu / b.cpu for a, b in runs)))
 
 
 if __name__ == "__main__":

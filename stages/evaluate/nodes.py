@@ -107,13 +107,9 @@ def by_regression(vectors: np.ndarray, c: float) -> Classify:
     return classify
 
 
-def by_vectors(vectors: np.ndarray, widths: tuple[int, ...] = ()) -> Classify:
-    """Logistic regression with C = 1 or 0.1, whichever is better among the labelled nodes: one C favours one spread of vectors.
-
-    `widths`: columns to try from the left besides all of them, for vectors whose columns are ordered.
-    """
-    widths = {*(w for w in widths if w < vectors.shape[1]), vectors.shape[1]}
-    return by_best([by_regression(vectors[:, :w], c) for w in sorted(widths, reverse=True) for c in (1.0, 0.1)])
+def by_vectors(vectors: np.ndarray) -> Classify:
+    """Logistic regression with C = 1 or 0.1, whichever is better among the labelled nodes: one C favours one spread of vectors."""
+    return by_best([by_regression(vectors, c) for c in (1.0, 0.1)])
 
 
 def by_majority(known, targets, rest) -> np.ndarray:

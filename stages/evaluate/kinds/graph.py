@@ -37,8 +37,8 @@ class Evaluation(Kind):
             return {}
         return nodes.classification(classify, self.truth, self.scored, repeats=self.settings.shuffles, seed=self.settings.seed)
 
-    def of_vectors(self, vectors, widths=()):
-        metrics = self.classified(nodes.by_vectors(vectors, widths))
+    def of_vectors(self, vectors):
+        metrics = self.classified(nodes.by_vectors(vectors))
         if self.linked:
             metrics["auc"] = auc(*(nodes.edge_scores(vectors, e) for e in self.edges))
         return metrics
@@ -51,9 +51,9 @@ class Evaluation(Kind):
         return metrics
 
     def baselines(self, model, fresh):
-        width = model.vectors()["node"].shape[1]
-        eigenvectors = nodes.spectral(self.graph, min(width, self.graph.shape[0] - 1))
-        found = {"spectral": self.of_vectors(eigenvectors, (self.classes,))}  # on small graphs the later ones are noise
+        width, n = model.vectors()["node"].shape[1], self.graph.shape[0]
+        width = min(width, max(self.classes, n // 8))  # on small graphs the later eigenvectors are noise: a weaker rival
+        found = {"spectral": self.of_vectors(nodes.spectral(self.graph, min(width, n - 1)))}
         if self.labelled:
             found["label_propagation"] = self.classified(nodes.strongest_propagation(self.graph))
             found["majority"] = self.classified(nodes.by_majority)

@@ -172,14 +172,6 @@ def test_equal_edges_win_where_weights_mislead():
     assert scores[0] > 0.9 > scores[1]
 
 
-def test_the_first_columns_alone_are_tried_where_the_others_are_noise():
-    labels = np.arange(60) % 2
-    vectors = np.column_stack([labels, np.random.default_rng(9).normal(size=(60, 40))])
-    scores = [nodes.classification(nodes.by_vectors(vectors, widths), nodes.label_matrix(labels, 2), shares=(0.5,), repeats=3)
-              for widths in ((), (1,), (99,))]
-    assert scores[1]["macro_f1_50"] == 1.0 > scores[0]["macro_f1_50"] == scores[2]["macro_f1_50"]
-
-
 def test_spectral_equals_dense_eigenvectors_and_repeats_exactly():
     graph, _, network = clubs()
     values, vectors = np.linalg.eigh(nx.normalized_laplacian_matrix(network).toarray())
