@@ -33,6 +33,8 @@ def speed_table(root: Path) -> str:
     lines = ["| work: peer, ours | peer | ours | unit | ratio | quality of peer | of ours |", "|---|---|---|---|---|---|---|"]
     for path in sorted((root / "bench/results").glob("*.json")):
         r = read_json(path)
+        if "peer" not in r:  # no comparison: bench/soak.py
+            continue
         lines.append(f"| {r['name']} | {r['peer']:.4g} | {r['ours']:.4g} | {r['unit']} | {r['ratio']:.2f} | {r['quality_peer']:.6g} | "
                      f"{r['quality_ours']:.6g} |")
     return "\n".join(lines)
