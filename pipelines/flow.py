@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from pipelines import schedule
+from pipelines import database, schedule
 from pipelines.disk import FULL, full_is_one_error
 from pipelines.graph import Plan, Stage
 from pipelines.processes import Outcome, Processes, run_stage, signals_end
@@ -94,6 +94,7 @@ def _server(port: int, log: Path, processes: Processes, meanwhile: Callable[[], 
             return processes.start(command, stage=False, stdout=output, stderr=subprocess.STDOUT)
 
     log.write_bytes(b"")
+    made = database.lay(log.parent)
     child = start()
     import prefect  # noqa: F401
 
@@ -107,6 +108,8 @@ def _server(port: int, log: Path, processes: Processes, meanwhile: Callable[[], 
             if child.poll() is not None or time.monotonic() > until:
                 raise InputError(f"Prefect's local server did not start; see {log} (or run `dvc repro`, which needs no server)") from None
             time.sleep(0.05)
+    if made:
+        database.keep(log.parent)
     over = threading.Event()
 
     def keep() -> None:  # stages do not need the server, and Prefect's clients try again for a minute
