@@ -15,6 +15,7 @@ import numpy as np
 
 from bench.pairs import alternate, closing_line, timed
 from stages.models.parts.walks import graph_from, walk
+from stages.models.random_walk import BATCH
 
 for old, new in {"bool8": np.bool_, "object0": np.object_, "int0": np.intp, "uint0": np.uintp, "float_": np.float64, "void0": np.void,
                  "longfloat": np.longdouble, "singlecomplex": np.complex64, "complex_": np.complex128, "cfloat": np.complex128,
@@ -90,8 +91,14 @@ def compare(mode, p: float, q: float) -> None:
         return np.random.default_rng(seed).permutation(np.tile(np.arange(NODES), number))
 
     def ours(seed, threads=THREADS):
-        order = starts(many, seed)
-        return timed(lambda: walk(own.result, order, LENGTH, p, q, seed=seed, epoch=0, threads=threads))
+        pieces = np.array_split(starts(many, seed), many * NODES * LENGTH // BATCH)  # as training takes them
+
+        def every():
+            for i, piece in enumerate(pieces):
+                paths = walk(own.result, piece, LENGTH, p, q, seed=seed, epoch=0, part=i, threads=threads)
+            return paths
+
+        return timed(every)
 
     runs = alternate(lambda seed: timed(lambda: theirs.simulate_walks(times, LENGTH - 1)), ours, pairs)
     rates = [[times * NODES / a.wall for a, _ in runs], [many * NODES / b.wall for _, b in runs]]
