@@ -179,6 +179,24 @@ def test_a_loss_that_is_not_finite_names_phase_step_and_terms_and_keeps_the_chec
     assert state.step == 6 and not state.done and all(torch.isfinite(t).all() for t in state.tensors.values())
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: unspecified launch failure"), OSError(28, "No space left")])
+def test_memory_device_or_disk_gone_at_a_step_keeps_the_checkpoint_and_the_next_start_ends_the_same(tmp_path, error):
+    class Failing(Two):
+        def loss(self, batch, phase, step):
+            if step == 7 and phase == "l":
+                raise error
+            return super().loss(batch, phase, step)
+
+    whole = train(fresh(), DATA, settings(), 0, CPU)
+    torch.manual_seed(0)
+    store = Store(tmp_path, "run", "key")
+    with pytest.raises(type(error)):
+        train(Failing(), DATA, settings(checkpoint_seconds=0.0), 0, CPU, store)
+    assert store.load(0).step == 7
+    resumed = train(fresh(), DATA, settings(), 0, CPU, store)
+    assert all(torch.equal(whole.weights[k], resumed.weights[k]) for k in whole.weights) and resumed.curve == whole.curve
+
+
 class Hidden(Two):
     """A finite loss whose gradient is not: the square root at zero."""
 
@@ -351,6 +369,14 @@ def test_full_disk_is_one_line_and_the_next_start_goes_on(tmp_path, run_here):
     assert done.returncode == 1 and done.stderr.strip().splitlines()[-1].startswith("error: disk full"), done.stderr
     assert not (tmp_path / "out").exists() and not list((tmp_path / "checkpoints").rglob("*.tmp"))
     assert run_here()[0] == 0
+
+
+def test_more_memory_than_there_is_is_one_line(tmp_path, run_here):
+    digits(tmp_path / "data")
+    params(tmp_path / "params.yaml", "{family: gan, dataset: d, features: none, model: {hidden: [100000000000]}, train: {steps: 2}}")
+    code, err = run_here()
+    assert code == 1 and err.startswith("error: out of memory: ") and err.count("\n") == 1
+    assert not (tmp_path / "out").exists() and not (tmp_path / "reports").exists()
 
 
 def test_settings_file_in_place_of_yaml(tmp_path, run_here):
