@@ -67,7 +67,9 @@ def publish(root: Path, name: str, source: Folder | Saved) -> tuple[list[str], l
         if content is None or f"evaluate@{run}" in stale or not recorded(content, path, stages.get(f"evaluate@{run}", {})):
             unfinished.append(run)
             continue
-        write_json(target / f"{run}.json", {**json.loads(content), **origin(name, run, source, params, stages)})
+        metrics = json.loads(content)
+        rests_on = {**origin(name, run, source, params, stages), "protocol": protocol(metrics, params["runs"][run])}
+        write_json(target / f"{run}.json", {**metrics, **rests_on})
         published.append(run)
     for path in sorted(target.glob("*.json")):
         if path.stem not in (params.get("runs") or {}):
@@ -102,6 +104,15 @@ def origin(name: str, run: str, source: Folder | Saved, params: Mapping, stages:
         "versions": provenance.versions() if timing else None, "machine": machine(timing) if timing else None,
         "hours": seconds / 3600 if isinstance(seconds, (int, float)) else None,
     }
+
+
+def protocol(metrics: Mapping, entry: Mapping) -> str:
+    """How the figures came about, in words: `test split, 3 seeds, feature net classifier, samples 5000`."""
+    seeds, features = len(entry.get("seeds") or [0]), entry.get("features")
+    parts = [f"{metrics.get('split', 'test')} split", f"{seeds} seed{'s' * (seeds > 1)}",
+             *([f"feature net {features}"] if metrics.get("features") else []),
+             *(f"{key} {value}" for key, value in (entry.get("evaluate") or {}).items() if key != "split")]
+    return ", ".join(parts)
 
 
 def machine(timing: Mapping) -> dict:

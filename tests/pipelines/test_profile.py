@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from pipelines.graph import Graph
+from pipelines.publish import protocol
 from pipelines.summary import read_yaml
 from tests.pipelines.conftest import ROOT, dvc, sh, steer
 
@@ -62,6 +63,9 @@ def test_a_profile_runs_beside_the_workspace_and_is_published(studied, api):
     assert entry["auc"]["mean"] == pytest.approx(metrics["auc"]["mean"], rel=1e-5)
     assert metrics != json.loads((studied / "reports/metrics/vae.json").read_text())
     assert entry["params"]["model"] == {"d": 30} and entry["params"]["train"] == {"lr": 1, "threads": 1}
+    assert entry["protocol"] == "test split, 1 seed"
+    assert protocol({"split": "valid", "features": "a1"}, {"seeds": [0, 1], "features": "net", "evaluate": {"samples": 9}}) == (
+        "valid split, 2 seeds, feature net net, samples 9")
     assert entry["commit"] == sh(studied, "git", "rev-parse", "HEAD").stdout.strip()
     assert set(entry["data"]) == {"data/models/vae"} and entry["dataset"]["domain"] == "images"
     assert not (studied / "reports/study/gone.json").exists()
