@@ -19,7 +19,7 @@ from pipelines.disk import full_is_one_error
 from pipelines.graph import Graph, Plan, plan, show
 from pipelines.processes import Outcome, Processes
 from pipelines.schedule import GOOD, Slots, devices, memory
-from pipelines.workspace import locked
+from pipelines.workspace import drop_half_copied, locked
 from stages import params
 from stages.command import FAILED, INTERRUPTED, command, fail
 from stages.settings import InputError
@@ -156,6 +156,8 @@ def planned(root: Path, targets: Iterable[str], force: bool) -> Plan:
     states = None if targets else module(root, "stages.ingest.states")
     graph = Graph(root)
     graph.resolve(targets)
+    if (root / lockfile.NOTE).is_file():  # the last flow was killed or failed
+        drop_half_copied(graph.cache)
     wait_for(states or module(root, "stages.ingest.states"))
     return plan(graph, targets, force)
 

@@ -16,6 +16,7 @@ from stages.files import replacing
 from stages.settings import InputError
 
 LOCK = Path("data/.prefect/lock")
+JUST = 5.0  # seconds from the last write to a file of DVC's cache to its final name, at the very most
 CLEARING = warden.GRACE + 5.0  # seconds in which the warden of a killed flow has ended its stages
 
 
@@ -72,6 +73,21 @@ def forget_the_dead(root: Path) -> None:
             temporary.write_text(json.dumps({"read": read, "write": write}), encoding="utf-8")
     finally:
         os.close(guard)
+
+
+def drop_half_copied(cache: Path) -> None:
+    """Remove what DVC was copying into its cache when it was killed or the disk was full, which it never does itself.
+
+    The cache may be that of other workspaces too: what a living process has open, or has just closed, stays.
+    """
+    left = {path for path in cache.glob("??/.*.tmp") if time.time() - path.stat().st_mtime > JUST}
+    if not left or not Path("/proc").is_dir():
+        return
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            left.discard(Path(os.readlink(descriptor)))
+    for path in left:
+        path.unlink(missing_ok=True)
 
 
 def _is_dvc(pid: int) -> bool:

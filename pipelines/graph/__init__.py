@@ -51,6 +51,11 @@ class Graph:
             self.stages = {name: self._described(name, stage, map(self._name, edges.successors(stage)))
                            for name, stage in self._dvc.items()}
 
+    @property
+    def cache(self) -> Path:
+        """Where DVC keeps the files of this project, by their hash."""
+        return Path(self._repo.cache.local.path)
+
     def _name(self, stage) -> str:
         name = getattr(stage, "name", None)
         if stage.path_in_repo == "dvc.yaml":

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines import lockfile
 from pipelines.workspace import locked
 from tests.pipelines.conftest import alive, dvc, repro, sh, start_repro, steer, until
 from tests.pipelines.test_flow import outputs
@@ -120,6 +121,18 @@ def test_what_killed_commands_left_in_dvcs_list_of_held_paths_goes(tmp_path):
     for process in (other, living):
         process.kill()
         process.wait()
+
+
+def test_what_dvc_left_half_copied_in_its_cache_goes_unless_somebody_writes_it(done):
+    folder = next((done / ".dvc/cache/files/md5").iterdir())
+    old, fresh, open_one = (folder / f".{name}.tmp" for name in ("old", "fresh", "open"))
+    with open_one.open("w"):
+        for path in (old, fresh, open_one):
+            path.write_text("half")
+            os.utime(path, (0, time.time() - (0 if path == fresh else 60)))
+        lockfile.begin(done)  # a flow that did not come to its end
+        assert repro(done).returncode == 0
+        assert sorted(path.name for path in folder.glob(".*")) == [".fresh.tmp", ".open.tmp"]
 
 
 FILL = """
