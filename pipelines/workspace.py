@@ -80,7 +80,11 @@ def drop_half_copied(cache: Path) -> None:
 
     The cache may be that of other workspaces too: what a living process has open, or has just closed, stays.
     """
-    left = {path for path in cache.glob("??/.*.tmp") if time.time() - path.stat().st_mtime > JUST}
+    left = set()
+    for path in cache.glob("??/.*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > JUST:
+                left.add(path)
     if not left or not Path("/proc").is_dir():
         return
     for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
