@@ -97,7 +97,8 @@ def digits(folder, labelled=True):
     return write_prepared(folder, meta, arrays, {"labels": names})
 
 
-MODELS = {"word2vec": {"dimension": 6}, "item2vec": {"dimension": 6, "fields": ["category", "brand"]},
+MODELS = {"language_model": {"dimension": 8, "hidden": 8}, "word2vec": {"dimension": 6},
+          "item2vec": {"dimension": 6, "fields": ["category", "brand"]},
           "random_walk": {"dimension": 5}, "translation": {"dimension": 6},
           "vae": {"latent": 3, "hidden": [16]}, "gan": {"latent": 4, "hidden": [16]}, "classifier": {"channels": 4, "features": 12}}
 
@@ -147,6 +148,7 @@ def results(reports, run):
 CASES = {
     "word2vec-receipts": (lambda f: sequences(f, "receipts"), "ndcg_10", {"popularity", "co_counts", "category_back_off"}),
     "word2vec-documents": (lambda f: sequences(f, "documents"), "heldout_loss", {"unigram"}),
+    "language_model-documents": (lambda f: sequences(f, "documents"), "perplexity", {"unigram", "kneser_ney"}),
     "random_walk-graph": (network, "macro_f1_50", {"spectral", "label_propagation", "majority", "common_neighbours", "adamic_adar",
                                                    "preferential_attachment"}),
     "translation-triples": (knowledge, "mrr", {"random_by_frequency", "rules", "neighbours"}),
