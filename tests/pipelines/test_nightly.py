@@ -58,6 +58,18 @@ def test_a_good_night_is_kept_and_published_and_a_worse_one_fails_until_it_is_ac
     found = [a for a in read_api(api, "artifacts", {"artifacts": {"key": {"any_": ["comparison"]}}}) if "regressed" in a["data"]]
     assert any("| gan | auc ↑ |" in a["data"] for a in found)
 
+    # what Prefect's page tells of the flow that the night started
+    flow = next(run for run in read_api(api, "flow_runs", {}) if run["name"] == f"master@{head[:7]}+ evaluate@gan, report")
+    assert flow["parameters"]["stages"] == ["evaluate@gan", "report"]
+    of_flow = {"flow_runs": {"id": {"any_": [flow["id"]]}}}
+    assert {run["name"]: set(run["tags"]) for run in read_api(api, "task_runs", of_flow)} == {
+        "evaluate@gan": {"evaluate", "digits", "cpu"}, "report": {"report", "cpu"}}
+    told = {artifact["key"]: artifact["data"] for artifact in read_api(api, "artifacts", of_flow)}
+    assert set(told) == {"plan", "parameters", "stages", "metrics", "report"}
+    assert "params.yaml: runs.gan.evaluate modified" in told["plan"] and "| `runs.gan.evaluate.k` | `2` |" in told["parameters"]
+    assert [(row["stage"], row["outcome"]) for row in json.loads(told["stages"])] == [("evaluate@gan", "done"), ("report", "done")]
+    assert "spectral" in told["metrics"] and f"file://{judged}/reports/index.html" in told["report"]
+
     accepted = nightly(judged, "--accept", kept)  # the day's last: the worse one took the name
     assert accepted.returncode == 0 and rev(judged, ACCEPTED) != head
     assert not compare(judged, [ACCEPTED]).regressed and compare(judged, [head]).regressed
