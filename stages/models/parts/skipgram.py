@@ -29,7 +29,7 @@ GROUP = 6
 LIMIT, STEPS = 10.0, 80  # the sigmoid's table: linear between steps of 1/80, error below 2e-6
 SIGMOID = (1.0 / (1.0 + np.exp(LIMIT - np.arange(2 * LIMIT * STEPS + 2) / STEPS))).astype(np.float32)
 ONE = np.float32(1.0)
-PIECE = 10_000_000  # tokens between two looks at what may be let go of
+PIECE = 1_000_000  # tokens between two times of letting go: a fault maps 64 kB, so many short documents map far more than themselves
 
 
 def lanes_for(dimension: int, bias: bool) -> tuple[int, ...]:
