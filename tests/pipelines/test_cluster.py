@@ -264,19 +264,17 @@ def test_data_goes_through_s3_and_what_ran_once_is_restored_for_everyone(cluster
             config.write(f"['remote \"{name}\"']\n    url = s3://{bucket}/project\n    endpointurl = {s3}\n")
     with pytest.raises(InputError, match=r"remote absent \(s3://absent/project\): cannot be read from here: "):
         storage.answers(project, *storage.choose(project, "absent"))
-    outcomes, _ = run(project, cluster.address, ["train@a"], "bucket")
-    assert states(outcomes) == {"prepare": "done", "train@a": "done"}
-    local = as_local(project)
-    assert all(local[path] == (project / path).read_bytes() for path in ("data/prepared/x", "data/models/a/x", "reports/metrics/a.json"))
-    assert dvc(project, "status", "prepare", "train@a").stdout.strip() == "Data and pipelines are up to date."
+    outcomes, _ = run(project, cluster.address, ["prepare"], "bucket")
+    assert states(outcomes) == {"prepare": "done"}
+    assert dvc(project, "status", "prepare").stdout.strip() == "Data and pipelines are up to date."
     clone = project.parent / "clone"
     sh(project.parent, "git", "clone", "-q", str(project), str(clone))
     shutil.copy(project / ".dvc/config", clone / ".dvc/config")
     outcomes, lines = run(clone, cluster.address, ["train@a"], "bucket")
-    assert states(outcomes) == {"prepare": "restored", "train@a": "restored"}
-    assert not any("at work" in text for text in lines["train@a"])
-    assert (clone / "dvc.lock").read_bytes() == (project / "dvc.lock").read_bytes()
-    assert (clone / "reports/metrics/a.json").read_bytes() == (project / "reports/metrics/a.json").read_bytes()
+    assert states(outcomes) == {"prepare": "restored", "train@a": "done"}
+    assert not any("at work" in text for text in lines["prepare"]) and "train a at work" in lines["train@a"]
+    assert (clone / "dvc.lock").read_bytes().startswith((project / "dvc.lock").read_bytes())
+    assert (clone / "data/prepared/x").read_bytes() == (project / "data/prepared/x").read_bytes()
 
 
 def test_a_stage_whose_worker_is_killed_runs_on_another(cluster, project, steered):
