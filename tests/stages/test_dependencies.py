@@ -71,10 +71,14 @@ def test_every_file_of_a_family_is_a_dependency(stage):
 
 
 def test_layers_run_one_way():
-    """pipelines never import models or training; no stage imports another, but evaluate and train may read models."""
+    """pipelines never import models or training; no stage imports another, but evaluate and train may read models.
+
+    The page of history, which pipelines render, wears the report's look: its templates and charts, nothing else of it.
+    """
     for path in sorted((ROOT / "pipelines").glob("*.py")):
         used = {p.relative_to(ROOT).parts[1] for p in imports(path, set()) if p.relative_to(ROOT).parts[0] == "stages"}
-        assert not used & {"models", "train", "evaluate", "ingest", "validate", "prepare", "report"}, path
+        look = {"report"} if path.name == "history.py" else set()
+        assert not used & ({"models", "train", "evaluate", "ingest", "validate", "prepare", "report"} - look), path
     allowed = {
         "claims": {"evaluate", "train", "models"},
         "train": {"models"},
