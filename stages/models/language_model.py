@@ -86,7 +86,7 @@ class Model(KernelModel):
         x = self.input[contexts].flatten(1)
         return x, torch.tanh(torch.addmm(self.shift, x, self.weight)) * kept
 
-    def features(self, contexts: Tensor, kept: Tensor | float = 1.0) -> Tensor:
+    def context_vectors(self, contexts: Tensor, kept: Tensor | float = 1.0) -> Tensor:
         """What the output layer reads."""
         x, h = self.hidden(contexts, kept)
         return torch.cat([h, x], 1) if self.config.direct else h
@@ -150,13 +150,13 @@ class Model(KernelModel):
             targets = torch.from_numpy(tokens[chosen].astype(np.int64))
             contexts = self.contexts(tokens, document, chosen, reach)
             if self.config.context != "nearby":
-                found = softmax_loss(self.features(torch.from_numpy(contexts)), self.output, self.bias, torch.arange(len(chosen)), targets)
+                found = softmax_loss(self.context_vectors(torch.from_numpy(contexts)), self.output, self.bias, torch.arange(len(chosen)), targets)
                 yield tokens[chosen], found.double().numpy()
                 continue
             alone = (contexts == self.size).all(1)
             row, side = np.nonzero((contexts != self.size) | (alone[:, None] & (reach == reach[0])))
             words, place = np.unique(contexts[row, side], return_inverse=True)
-            found = softmax_loss(self.features(torch.from_numpy(words[:, None])), self.output, self.bias, torch.from_numpy(place),
+            found = softmax_loss(self.context_vectors(torch.from_numpy(words[:, None])), self.output, self.bias, torch.from_numpy(place),
                                  targets[row]).double().numpy()
             yield tokens[chosen], np.bincount(row, found) / np.bincount(row)
 
