@@ -64,9 +64,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """A question in one profile: a column a run, a line a metric, and what the first metric says in words."""
+    """A question in one profile and on one dataset: a column a run, a line a metric, and what the first metric says in words."""
 
     profile: str
+    dataset: str
     runs: list[str]
     lines: list[MetricLine]
     sentence: str
@@ -111,27 +112,32 @@ def read_figures(path: Path = HERE / "published.yaml") -> dict[str, list[Figure]
 
 
 def answers(question: Question, inputs: Inputs, studies: Mapping[str, Mapping[str, Study]]) -> list[Answer]:
-    """The question in the workspace and in every profile, where at least two of its runs are measured."""
-    here = {name: (run.metrics, settings(run.settings.model, {**inputs.common, **run.settings.train})) for name, run in inputs.runs.items()
-            if run.metrics}
-    sources = {"workspace": here}
-    for profile, runs in studies.items():
-        sources[profile] = {name: (s.metrics, settings(s.params.get("model"), s.params.get("train"))) for name, s in runs.items()}
+    """The question in the workspace and in every profile, on each dataset on which at least two of its runs are measured."""
+    measured = {}
+    for name, run in inputs.runs.items():
+        if run.metrics:
+            chosen = settings(run.settings.model, {**inputs.common, **run.settings.train})
+            measured["workspace", name] = run.settings.dataset, run.metrics, chosen
+    for profile, studied in studies.items():
+        for name, s in studied.items():
+            chosen = settings(s.params.get("model"), s.params.get("train"))
+            measured[profile, name] = s.params.get("dataset") or "", s.metrics, chosen
     found = []
-    for profile, measured in sources.items():
-        runs = [name for name in question.runs if name in measured]
+    for profile, dataset in dict.fromkeys((profile, entry[0]) for (profile, _), entry in measured.items()):
+        here = {name: entry[1:] for (other, name), entry in measured.items() if (other, entry[0]) == (profile, dataset)}
+        runs = [name for name in question.runs if name in here]
         if len(runs) < 2:
             continue
         lines = []
         for key in question.metrics:
-            columns = [(name, False, finite([measured[name][0].values.get(key)])) for name in runs]
+            columns = [(name, False, finite([here[name][0].values.get(key)])) for name in runs]
             if sum(bool(values) for _, _, values in columns) > 1:
                 lines.append(metric_line(inputs.names, key, columns))
         if lines:
-            keys = dict.fromkeys(key for name in runs for key in measured[name][1])
-            values = [(key, [measured[name][1].get(key) for name in runs]) for key in keys]
+            keys = dict.fromkeys(key for name in runs for key in here[name][1])
+            values = [(key, [here[name][1].get(key) for name in runs]) for key in keys]
             differ = [(key, row) for key, row in values if any(value != row[0] for value in row)]
-            found.append(Answer(profile, runs, lines, sentence(inputs.names, runs, lines[0]), differ))
+            found.append(Answer(profile, dataset, runs, lines, sentence(inputs.names, runs, lines[0]), differ))
     return found
 
 

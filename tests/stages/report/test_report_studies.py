@@ -54,6 +54,8 @@ def test_a_question_compares_only_measured_runs_and_lists_the_settings_that_diff
         ("workspace", ["vae", "gan"], ["fid"]), ("study", ["vae", "gan"], ["fid"]), ("paper", ["vae", "gan"], ["fid"])]
     assert ("model.dimension", [13, 14]) in found[1].differ and not any(key == "model.note" for key, _ in found[1].differ)
     assert answers(Question("?", "؟", "", ["mrr"], ["vae", "gan"]), inputs, {}) == []
+    across = Question("?", "؟", "", ["mrr"], ["prod2vec", "transe"])  # the same metric on other data is no comparison
+    assert answers(across, inputs, read_studies(project / "reports")) == []
 
 
 def test_a_broken_published_file_is_one_line(make):
