@@ -243,7 +243,7 @@ def prepared(folder: Path) -> tuple[Path, Path, dict[str, bytes], dict[str, floa
     cold = clone(folder / "cold")
     for name in ("dvc.lock", "data/sources.json"):
         (cold / name).unlink(missing_ok=True)
-    for top in ("reports/metrics", "reports/curves", "reports/claims", "reports/study", "reports/paper", "reports/history"):
+    for top in ("reports/metrics", "reports/curves", "reports/claims"):
         shutil.rmtree(cold / top, ignore_errors=True)
     (cold / "reports/claims").mkdir(parents=True)  # none is made, and the report's stage reads the folder
     (cold / "reports/claims/.gitkeep").touch()
