@@ -17,7 +17,7 @@ Deviations, and what they cost:
   fast; held-out loss was equal to the third digit. `pair` draws them for every pair.
 - A noise word equal to the target is dropped, as in the authors' code.
 - Subsampling keeps a word with probability sqrt(t / f), the paper's formula, not that of the authors' code.
-- Documents are visited in a new order every epoch; the rate falls linearly over all epochs.
+- Documents are visited in a new order every epoch (of a long corpus by stretches of a million tokens); the rate falls linearly over all.
 - Receipts have no order, so `window: 0` takes the whole basket.
 - The softmax is exact, over every word of the vocabulary; the authors train an approximation (hierarchical). Its gradient is summed over
   about `batch` tokens and the step is Adagrad's, for one dense step per pair would cost V rows each; the word read is the centre, so that
@@ -41,8 +41,8 @@ from stages.models.base import KernelModel, views
 from stages.models.parts import softmax
 from stages.models.parts.heldout import heldout
 from stages.models.parts.negative_sampling import written_out_loss as written_out_loss
-from stages.models.parts.sampling import alias_table, noise_weights, shuffled
-from stages.models.parts.skipgram import train
+from stages.models.parts.sampling import alias_table, noise_weights
+from stages.models.parts.skipgram import train, visiting_order
 from stages.settings import field
 
 CITATION = "Mikolov, Sutskever, Chen, Corrado, Dean: Distributed Representations of Words and Phrases and their Compositionality, NIPS 2013"
@@ -84,7 +84,7 @@ class Model(KernelModel):
 
     def epoch(self, data, seed, epoch, epochs, threads):
         c = self.config
-        order = shuffled(len(data["train.offsets"]) - 1, seed, epoch)
+        order = visiting_order(data["train.offsets"], seed, epoch)
         fall = (c.lr_end - c.lr) / epochs
         rates = c.lr + fall * epoch, c.lr + fall * (epoch + 1)
         if c.objective == "softmax":

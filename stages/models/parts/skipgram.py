@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numba import njit
 
-from stages.models.parts.sampling import below, draw, stream, uniform
+from stages.models.parts.sampling import below, draw, shuffled, stream, uniform
 
 FAST = {"reassoc", "contract", "nsz", "arcp"}  # not nnan, ninf: a NaN must come out as one
 # Helpers that round are inlined before compilation: as functions of their own they are compiled twice, alone and inside the kernel, each
@@ -29,7 +29,7 @@ GROUP = 6
 LIMIT, STEPS = 10.0, 80  # the sigmoid's table: linear between steps of 1/80, error below 2e-6
 SIGMOID = (1.0 / (1.0 + np.exp(LIMIT - np.arange(2 * LIMIT * STEPS + 2) / STEPS))).astype(np.float32)
 ONE = np.float32(1.0)
-PIECE = 1_000_000  # tokens between two times of letting go: a fault maps 64 kB, so many short documents map far more than themselves
+PIECE = 1_000_000  # tokens of a stretch; a mapped corpus is let go of as often
 
 
 def lanes_for(dimension: int, bias: bool) -> tuple[int, ...]:
@@ -309,6 +309,19 @@ def train_part(tokens, offsets, order, inputs, outputs, ones, noise, keep, windo
                     loss += times[j] * np.log1p(np.exp(np.float64(scores[j])))
                 measured += 1
     return examples, loss, measured
+
+
+def visiting_order(offsets: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """The order (int64 [documents]) in which an epoch visits the documents: drawn anew for each.
+
+    Of a corpus longer than `PIECE` tokens, stretches of about so many are visited in a drawn order and so are the documents inside each:
+    a drawn order of all documents would have the whole of a mapped file in memory (a fault maps up to 2 MB).
+    """
+    if offsets[-1] <= PIECE:
+        return shuffled(len(offsets) - 1, seed, epoch)
+    stretches = np.split(np.arange(len(offsets) - 1), np.flatnonzero(np.diff((offsets[1:] - 1) // PIECE)) + 1)
+    rng = np.random.default_rng([seed, epoch, 1 << 20])
+    return np.concatenate([rng.permutation(stretches[i]) for i in rng.permutation(len(stretches))])
 
 
 def padded(table: np.ndarray, width: int, bias: np.ndarray | None = None) -> np.ndarray:

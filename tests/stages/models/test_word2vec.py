@@ -6,7 +6,7 @@ from scipy.stats import chisquare
 
 from stages.models import word2vec
 from stages.models.parts import skipgram
-from stages.models.parts.sampling import alias_table, draw, noise_weights, stream
+from stages.models.parts.sampling import alias_table, draw, noise_weights, shuffled, stream
 from stages.settings import InputError, configure
 
 NONE = np.empty(0, np.float32)
@@ -266,6 +266,7 @@ def test_a_mapped_corpus_is_let_go_of_piece_by_piece_without_another_result(tmp_
     data = corpus()
     np.save(tmp_path / "tokens.npy", data["train.tokens"])
     mapped = {**data, "train.tokens": np.load(tmp_path / "tokens.npy", mmap_mode="r")}
+    monkeypatch.setattr(word2vec, "visiting_order", lambda offsets, seed, epoch: shuffled(len(offsets) - 1, seed, epoch))
     whole = fit(model_of(lr=0.1), data, last=2).input
     monkeypatch.setattr(skipgram, "PIECE", 500)
     pieces = fit(model_of(lr=0.1), mapped, last=2, threads=threads)
@@ -297,3 +298,13 @@ def test_bought_together_scores_above_popular():
 def test_a_wrong_setting_is_one_line():
     with pytest.raises(InputError, match="model.architecture: unknown value 'skip-gram'.*skipgram"):
         configure(word2vec.Config, {"architecture": "skip-gram"}, "model")
+
+
+def test_long_corpora_are_visited_by_stretches_in_a_new_order_every_epoch(monkeypatch):
+    offsets = np.arange(41) * 10
+    assert np.array_equal(skipgram.visiting_order(offsets, 0, 1), shuffled(40, 0, 1))
+    monkeypatch.setattr(skipgram, "PIECE", 100)
+    first, second = (skipgram.visiting_order(offsets, 0, epoch) for epoch in (0, 1))
+    assert sorted(first) == sorted(second) == list(range(40)) and first.tolist() != second.tolist()
+    stretches = first.reshape(4, 10) // 10
+    assert (stretches == stretches[:, :1]).all() and (np.diff(first.reshape(4, 10)) < 0).any()
