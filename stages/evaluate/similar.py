@@ -49,9 +49,13 @@ def place_of(name: str, tables: dict[str, Table], run: str, catalogue: Path | No
         if table.counts is not None and not table.counts[row]:
             raise InputError(f"run {run}: {name!r} never occurs in the train split, so its vector was never trained; choose another")
         return table, row, f"{len(rows)} rows of {table.name} bear this name; that with the most occurrences is shown" if rows[1:] else ""
-    if catalogue is not None and name in _catalogue(catalogue):
+    called = {} if catalogue is None else _catalogue(catalogue)
+    if name in called:
+        if called[name] != name and any(called[name] in table.labels for table in tables.values()):
+            raise InputError(f"run {run}: {name!r} is the id of an item called {called[name]!r}; ask for it by that name")
         raise InputError(f"run {run}: {name!r} is in the catalogue but was never bought in the train split, or less often than "
-                         "prepare.min_count, so it has no vector; a metadata value of it can be asked for instead")
+                         "prepare.min_count, so it has no vector"
+                         + ("; a metadata value of it can be asked for instead" if len(tables) > 1 else ""))
     near = _spellings(name, [label for table in tables.values() for label in table.labels])
     raise InputError(f"run {run}: none of its {', '.join(t.name for t in tables.values())} is called {name!r}; "
                      + (f"nearest spellings: {', '.join(near)}" if near else "nothing is spelt nearly so"))
@@ -66,14 +70,14 @@ def _spellings(name: str, labels: list[str], n: int = 5) -> list[str]:
     return list(dict.fromkeys([*close, *within]))[:n]
 
 
-def _catalogue(path: Path) -> set[str]:
-    """Ids and names of all items that the source knows; empty where there is no such file."""
+def _catalogue(path: Path) -> dict[str, str]:
+    """{id or name: name} of all items that the source knows; empty where there is no such file."""
     if not path.is_file():
-        return set()
+        return {}
     import polars as pl
 
     table = pl.read_parquet(path, columns=["item_id", "item"])
-    return {*table["item_id"].to_list(), *table["item"].to_list()}
+    return {**dict(zip(table["item_id"], table["item"], strict=True)), **{name: name for name in table["item"]}}
 
 
 def similar(table: Table, row: int, k: int) -> list[tuple[str, float, int | None]]:

@@ -108,9 +108,10 @@ def test_what_cannot_be_answered_is_one_line(shop, monkeypatch, capsys):
     assert "unknown table of vectors 'item'; allowed: items, field.category, field.brand" in say("mine", "x", "--table", "item")
     assert "allowed: at least 1" in say("mine", "thing 2", "-k", 0)
     (shop / "clean" / "shop").mkdir(parents=True)
-    pl.DataFrame({"item_id": ["i99"], "item": ["a dusty thing"]}).write_parquet(shop / "clean" / "shop" / "items.parquet")
+    pl.DataFrame({"item_id": ["i99", "i2"], "item": ["a dusty thing", "thing 2"]}).write_parquet(shop / "clean" / "shop" / "items.parquet")
     assert "'a dusty thing' is in the catalogue but was never bought" in say("mine", "a dusty thing")
     assert "was never bought" in say("mine", "i99")
+    assert "'i2' is the id of an item called 'thing 2'" in say("mine", "i2")
 
 
 @pytest.mark.parametrize("family,make,name,table", [("word2vec", lambda f: sequences(f, "documents"), "thing 5", "words"),
