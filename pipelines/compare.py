@@ -6,7 +6,6 @@ A revision is whatever git knows, the name of a DVC experiment, or `workspace`.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines import movements, summary
+from pipelines.arguments import Parser
 from pipelines.metrics import METRICS, Value
 from pipelines.movements import Comparison, Movement
 from pipelines.revisions import WORKSPACE, Revision, Workspace
@@ -54,8 +54,7 @@ def compare(root: Path, revisions: Sequence[str]) -> Comparison:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m pipelines.compare", description=__doc__.split(":")[0] + ".", epilog=EXAMPLES,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="python -m pipelines.compare", description=__doc__.split(":")[0] + ".", epilog=EXAMPLES)
     parser.add_argument("revisions", nargs="*", metavar="REV", help="a commit, a branch, a tag, an experiment of DVC, or workspace")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--markdown", action="store_true", help="print Markdown")

@@ -5,13 +5,13 @@ Rendered by the flow beside the report, outside DVC and git: it depends on the c
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines import summary
+from pipelines.arguments import Parser
 from pipelines.metrics import METRICS, Value, values
 from pipelines.provenance import git
 from pipelines.revisions import WORKSPACE, Objects, Workspace
@@ -212,8 +212,8 @@ def fingerprint(root: Path, count: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m pipelines.history", description="Write reports/history.html.",
-                                     epilog="example: python -m pipelines.history --commits 300")
+    parser = Parser(prog="python -m pipelines.history", description="Write reports/history.html.",
+                    epilog="example: python -m pipelines.history --commits 300")
     parser.add_argument("--commits", type=int, default=COMMITS, help="the last commits that changed a metrics file (%(default)s)")
     print(render(Path.cwd(), parser.parse_args().commits))
 

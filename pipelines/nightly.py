@@ -12,10 +12,12 @@ import re
 import sys
 import tempfile
 import urllib.parse
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines import beside, flow
+from pipelines.arguments import Parser
 from pipelines.compare import tolerances
 from pipelines.provenance import git
 from pipelines.repro import at_least
@@ -44,8 +46,7 @@ EXAMPLES = """examples:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m pipelines.nightly", description=__doc__.split(":")[0] + ".", epilog=EXAMPLES,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="python -m pipelines.nightly", description=__doc__.split(":")[0] + ".", epilog=EXAMPLES)
     parser.add_argument("--publish", metavar="FOLDER", help="copy the report there")
     parser.add_argument("--accepted", metavar="REV", help="compare with this commit or experiment in place of the accepted one")
     parser.add_argument("--accept", metavar="REV", nargs="?", const="HEAD", help="make REV (HEAD) the accepted one; runs nothing")
@@ -53,7 +54,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--api", help="report to this Prefect server (http://127.0.0.1:4200/api) in place of one of its own")
     parser.add_argument("--cron", metavar="LINE", help="stay, and run at these times: minute hour day month weekday")
     parser.add_argument("--timezone", metavar="ZONE", help="of --cron (this machine's)")
-    parser.add_argument("--port", type=at_least(1), default=PORT, help="of the server that --cron starts (%(default)s)")
+    parser.add_argument("--port", type=at_least(1), help=f"of the server that --cron starts ({PORT})")
     parser.add_argument("--notify", metavar="URL|BLOCK", help="with --cron: tell a webhook, or a block of Prefect (slack-webhook/team), "
                                                               "when a night fails")
     return parser.parse_args()
@@ -74,8 +75,8 @@ def main() -> None:
     if options.accepted:
         resolve(root, options.accepted, "--accepted")
     if options.cron is None:
-        if options.notify or options.timezone:
-            raise InputError("--notify and --timezone belong to a schedule; add --cron \"0 3 * * *\"")
+        if options.notify or options.timezone or options.port:
+            raise InputError("--notify, --timezone and --port belong to a schedule; add --cron \"0 3 * * *\"")
         with locked(root, lock=ONCE / "lock", what="nightly run"):
             sys.exit(once(root, options))
     schedule(root, options)
@@ -146,14 +147,16 @@ def schedule(root: Path, options: argparse.Namespace) -> None:
         os.environ["PREFECT_API_URL"] = options.api
     else:
         (root / HOME).mkdir(parents=True, exist_ok=True)  # Prefect warns of a home that is not there
-        flow.private_environment(root / HOME, options.port, "INFO")
+        flow.private_environment(root / HOME, options.port or PORT, "INFO")
     check_cron(options.cron, zone)  # the first to import Prefect, which reads its environment then
-    with reporting(root, options, HOME, port=options.port, schedules=True):
+    with reporting(root, options, HOME, port=options.port or PORT, schedules=True):
         from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
         from prefect.schedules import Cron
 
         from pipelines.night import nightly
 
+        # Prefect's own handler of SIGTERM leaves one unawaited and leaves; what it says of that helps nobody
+        warnings.filterwarnings("ignore", "coroutine 'Runner.astop' was never awaited", RuntimeWarning)
         if options.notify:
             print(notify(options.notify))
         print(f"{os.environ['PREFECT_API_URL'].removesuffix('/api')}: {NAME} at {options.cron} ({zone})", flush=True)

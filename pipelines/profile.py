@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from pipelines import beside
+from pipelines.arguments import Parser
 from pipelines.provenance import git
 from stages.command import command
 from stages.settings import InputError, choose
@@ -28,8 +29,7 @@ EXAMPLES = """examples:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m pipelines.profile", description=__doc__.split("\n")[0], epilog=EXAMPLES,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="python -m pipelines.profile", description=__doc__.split("\n")[0], epilog=EXAMPLES)
     parser.add_argument("name", help="profiles/NAME.yaml")
     parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="targets and options of python -m pipelines.repro")
     options = parser.parse_args()

@@ -5,13 +5,13 @@ Reads the worktree in which `python -m pipelines.profile` ran, or with --rev a c
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines import profile, provenance
+from pipelines.arguments import Parser
 from pipelines.graph import Graph, plan
 from pipelines.provenance import git
 from pipelines.revisions import Revision, Workspace
@@ -122,8 +122,7 @@ def machine(timing: Mapping) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m pipelines.publish", description=__doc__.split("\n")[0], epilog=EXAMPLES,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="python -m pipelines.publish", description=__doc__.split("\n")[0], epilog=EXAMPLES)
     parser.add_argument("name", help="the profile: study or paper")
     parser.add_argument("--rev", help="read a commit or an experiment in place of the profile's worktree")
     options = parser.parse_args()

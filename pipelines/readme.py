@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
 
+from pipelines.arguments import Parser
 from pipelines.summary import best_baseline, shown
 from stages.files import read_json, replacing
 from stages.settings import InputError
@@ -54,7 +54,7 @@ def rendered(text: str, root: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m pipelines.readme", description=__doc__.split(": ", 1)[1])
+    parser = Parser(prog="python -m pipelines.readme", description=__doc__.split(": ", 1)[1])
     parser.parse_args()
     path = Path("README.md")
     with replacing(path) as temporary:

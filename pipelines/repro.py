@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pipelines import estimate, failures, history, lockfile, provenance, summary
+from pipelines.arguments import Parser
 from pipelines.disk import full_is_one_error
 from pipelines.graph import Graph, Plan, plan, show
 from pipelines.processes import Outcome, Processes
@@ -33,14 +34,13 @@ EXAMPLES = """examples:
   python -m pipelines.repro evaluate@vae       one run, and what it needs
   python -m pipelines.repro train --jobs 4     all trainings, four stages at a time
   python -m pipelines.repro train@gan --force  once more, stale or not
-  python -m pipelines.repro -S runs.vae.train.steps=500 evaluate@vae   with another parameter, beside the workspace
+  python -m pipelines.repro -S runs.skipgram.train.epochs=5 evaluate@skipgram   with another parameter, beside the workspace
   python -m pipelines.repro --runner dask://HOST:8786 --remote NAME   on a cluster (docs/cluster.md)
 """
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m pipelines.repro", description="Run what is stale, in parallel.", epilog=EXAMPLES,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="python -m pipelines.repro", description="Run what is stale, in parallel.", epilog=EXAMPLES)
     parser.add_argument("targets", nargs="*", help="stages, entries of dvc.yaml, or paths of outputs; without any, everything")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser.add_argument("-S", "--set", action="append", default=[], metavar="KEY=VALUE",

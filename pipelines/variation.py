@@ -28,7 +28,7 @@ from stages.settings import InputError, nearest
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # of an experiment, a folder and a git ref at once
 BASE = Path("data/.prefect/base.json")  # in the worktree: what it was made of
 KINDS = ((bool, "true or false"), (int, "a number"), (float, "a number"), (str, "text"), (list, "a list"), (dict, "a mapping"))
-FORMS = "allowed: key=value as in runs.vae.train.epochs=5, +key=value for a new key, ~key to take one out, +profiles=NAME"
+FORMS = "allowed: key=value as in runs.skipgram.train.epochs=5, +key=value for a new key, ~key to take one out, +profiles=NAME"
 
 
 def prepare(root: Path, given: Sequence[str], name: str | None) -> Path:
@@ -95,7 +95,8 @@ def check(params: dict, key: str, value, text: str, delete: bool) -> None:
     for part in key.split("."):
         if not isinstance(old, dict) or part not in old:
             known = {".".join(leaf.split(".")[:depth]) for leaf, _ in leaves(params) for depth in range(1, leaf.count(".") + 2)}
-            raise InputError(f"-S {text!r}: unknown key {key!r}{nearest(key, sorted(known)) or ''}; +{text} adds a new one")
+            raise InputError(f"-S {text!r}: unknown key {key!r}{nearest(key, sorted(known)) or ''}"
+                             + (f"; +{text} adds a new one" if key and not delete else ""))
         old = old[part]
     if delete or old is None:
         return

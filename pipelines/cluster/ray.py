@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import queue
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,9 @@ def connect(address: str, root: Path) -> Ray:
     alone = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     where = {"auto": {"address": "auto", **quiet}, "local": {"address": "local", **quiet, **alone}}
     try:
+        if address not in where:  # Ray's own tries take minutes where nobody listens
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         ray.init(**where.get(address, {"address": f"ray://{address}"}), namespace="baznama")
     except Exception as error:  # each way of connecting has its own kinds
         said = " ".join(str(error).split()) or type(error).__name__

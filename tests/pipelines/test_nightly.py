@@ -94,7 +94,10 @@ def test_a_stage_that_fails_makes_the_night_fail_and_keeps_nothing(judged, api):
     (["--publish", "reports/www"], "--publish reports/www: lies inside reports/ or around it"),
     (["--accepted", "nowhere"], "--accepted: unknown commit or experiment 'nowhere'; allowed: master"),
     (["--accept", "nowhere"], "--accept: unknown commit or experiment 'nowhere'; allowed: master"),
-    (["--notify", "http://127.0.0.1:9"], "--notify and --timezone belong to a schedule"),
+    (["--notify", "http://127.0.0.1:9"], "--notify, --timezone and --port belong to a schedule"),
+    (["--port", "4300"], "--notify, --timezone and --port belong to a schedule"),
+    (["--jobs", "0"], "argument --jobs: 0 is out of range; allowed: at least 1; python -m pipelines.nightly --help"),
+    (["now"], "unrecognized arguments: now"),
     (["--cron", "0 3 * * *", "--notify", "ftp:/x"], "--notify ftp:/x: neither an address (https://...) nor a block"),
 ])
 def test_wrong_use_is_one_line_before_any_work(done, arguments, said):
