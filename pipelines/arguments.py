@@ -13,3 +13,14 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:
         raise InputError(f"{message}; {self.prog} --help says what is allowed")
+
+
+def at_least(low: int):
+    def number(text: str) -> int:
+        value = int(text)
+        if value < low:
+            raise argparse.ArgumentTypeError(f"{text} is out of range; allowed: at least {low}")
+        return value
+
+    number.__name__ = "whole number"
+    return number

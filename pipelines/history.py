@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines import summary
-from pipelines.arguments import Parser
+from pipelines.arguments import Parser, at_least
 from pipelines.metrics import METRICS, Value, values
 from pipelines.provenance import git
 from pipelines.revisions import WORKSPACE, Objects, Workspace
@@ -214,7 +214,7 @@ def fingerprint(root: Path, count: int) -> str:
 def main() -> None:
     parser = Parser(prog="python -m pipelines.history", description="Write reports/history.html.",
                     epilog="example: python -m pipelines.history --commits 300")
-    parser.add_argument("--commits", type=int, default=COMMITS, help="the last commits that changed a metrics file (%(default)s)")
+    parser.add_argument("--commits", type=at_least(1), default=COMMITS, help="the last commits that changed a metrics file (%(default)s)")
     print(render(Path.cwd(), parser.parse_args().commits))
 
 

@@ -17,10 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines import beside, flow
-from pipelines.arguments import Parser
+from pipelines.arguments import Parser, at_least
 from pipelines.compare import tolerances
 from pipelines.provenance import git
-from pipelines.repro import at_least
 from pipelines.revisions import resolve
 from pipelines.workspace import locked
 from stages.command import FAILED, command

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pipelines import estimate, failures, history, lockfile, provenance, summary
-from pipelines.arguments import Parser
+from pipelines.arguments import Parser, at_least
 from pipelines.disk import full_is_one_error
 from pipelines.graph import Graph, Plan, plan, show
 from pipelines.processes import Outcome, Processes
@@ -66,17 +66,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     if not options.runner and (options.remote or options.strict):
         raise InputError(f"{'--remote' if options.remote else '--strict'} says how a cluster is used; name one with --runner ADDRESS")
     return options
-
-
-def at_least(low: int):
-    def number(text: str) -> int:
-        value = int(text)
-        if value < low:
-            raise argparse.ArgumentTypeError(f"{text} is out of range; allowed: at least {low}")
-        return value
-
-    number.__name__ = "whole number"
-    return number
 
 
 def main() -> None:
