@@ -124,7 +124,7 @@ def train_part(tokens, offsets, order, inputs, outputs, noise, keep, values, sta
     seen = examples = measured = visits = 0
     loss = 0.0
     for receipt in order:
-        lr = np.float32(lr_first + (lr_last - lr_first) * seen / total)
+        lr = np.float32(lr_first + (lr_last - lr_first) * seen / max(total, 1))
         seen += offsets[receipt + 1] - offsets[receipt]
         length = keep_tokens(state, tokens, offsets[receipt], offsets[receipt + 1], keep, kept)
         for place in range(length):

@@ -115,5 +115,5 @@ def alias_table(weights: np.ndarray) -> np.ndarray:
 def noise_weights(counts: np.ndarray, exponent: float) -> np.ndarray:
     """Noise distribution of negative sampling, counts^exponent normalised; what never occurs in training is never noise."""
     counts = np.asarray(counts, np.float64)
-    weights = np.where(counts > 0, np.power(np.maximum(counts, 1.0), exponent), 0.0)
+    weights = np.where(counts > 0, np.power(np.where(counts > 0, counts, 1.0), exponent), 0.0)
     return weights / weights.sum()

@@ -243,7 +243,7 @@ def train_part(tokens, offsets, order, inputs, outputs, ones, noise, keep, windo
     seen = examples = measured = visits = used = 0
     loss = 0.0
     for document in order:
-        lr = np.float32(lr_first + (lr_last - lr_first) * seen / total)
+        lr = np.float32(lr_first + (lr_last - lr_first) * seen / max(total, 1))  # a part may hold empty documents alone
         seen += offsets[document + 1] - offsets[document]
         length = keep_tokens(state, tokens, offsets[document], offsets[document + 1], keep, kept)
         for place in range(length):

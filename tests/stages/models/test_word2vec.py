@@ -308,3 +308,18 @@ def test_long_corpora_are_visited_by_stretches_in_a_new_order_every_epoch(monkey
     assert sorted(first) == sorted(second) == list(range(40)) and first.tolist() != second.tolist()
     stretches = first.reshape(4, 10) // 10
     assert (stretches == stretches[:, :1]).all() and (np.diff(first.reshape(4, 10)) < 0).any()
+
+
+def test_noise_of_fractional_weights_is_not_levelled():
+    """A graph's weighted degrees may be below one."""
+    assert np.allclose(noise_weights([0.1, 0.2, 0.4, 0.0], 1.0), np.array([1, 2, 4, 0]) / 7)
+
+
+def test_a_part_of_empty_documents_alone_trains_nothing():
+    tables = np.full((3, 4), 0.1, np.float32), np.zeros((3, 4), np.float32), np.empty(0, np.float32)
+    tokens, noise = np.array([0, 1, 2, 0, 1, 2], np.int32), alias_table(noise_weights([2, 2, 2], 0.75))
+    for offsets, threads in (([0, 0, 0], 1), ([0, 3, 6, 6], 2)):
+        order = np.arange(len(offsets) - 1)
+        examples, loss = skipgram.train(tokens, np.array(offsets), order, *tables, noise, np.ones(3), window=1, k=2, rates=(0.1, 0.1),
+                                        seed=0, epoch=0, threads=threads)
+        assert (examples > 0) == (offsets[-1] > 0) and (examples == 0 or np.isfinite(loss))
