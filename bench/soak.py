@@ -139,27 +139,24 @@ def copied(source: Path, target: Path) -> Project:
     return Project(target)
 
 
-def one_round(project: Project, expected: dict[str, bytes], victim: str, moment: float, api: str, rng: np.random.Generator) -> dict | None:
-    """Kill, start again until it ends, compare. None where no such process ran at the moment. Raises Wrong."""
+def one_round(project: Project, expected: dict[str, bytes], victim: str, moment: float, api: str, rng: np.random.Generator) -> dict | float:
+    """Kill, start again until it ends, compare. Its seconds where it had ended before anything could be killed. Raises Wrong."""
     own = victim == "server" or rng.random() < 0.25
     arguments = () if own else ("--api", api)
     flow = project.start(*arguments)
     began = time.monotonic()
-    try:
-        flow.wait(moment)
-        return None
-    except subprocess.TimeoutExpired:
-        pass
-    alive = project.processes()
-    pids = [pid for pid, name in alive.items() if name == victim]
-    while not pids and flow.poll() is None:  # between two stages
-        time.sleep(0.02)
-        alive = project.processes()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return well_ended(flow, project, moment)
+    killed = False
+    while not killed and flow.poll() is None:  # at once, or between two stages with the next
+        alive, interrupted = project.processes(), project.checkpoints()
         pids = [pid for pid, name in alive.items() if name == victim]
-    if not pids:
-        return None
-    interrupted = project.checkpoints()
-    os.kill(pids[rng.integers(len(pids))], signal.SIGKILL)
+        with contextlib.suppress(ValueError, ProcessLookupError):
+            os.kill(pids[rng.integers(len(pids))], signal.SIGKILL)
+            killed = True
+        time.sleep(0 if killed else 0.02)
+    if not killed:
+        return moment + well_ended(flow, project, 300)
     code = flow.wait(300)
     told = [line for line in project.said().splitlines() if re.match(r"error: |FAILED |Traceback", line)]
     if "Traceback" in told:
@@ -185,6 +182,14 @@ def one_round(project: Project, expected: dict[str, bytes], victim: str, moment:
     check(project, expected)
     return {"victim": victim, "moment": moment, "starts": starts, "seconds": time.monotonic() - began, "resumed": len(resumed),
             "told": told[0] if told else ""}
+
+
+def well_ended(flow: subprocess.Popen, project: Project, seconds: float) -> float:
+    """Seconds until a flow ended to which nothing was done. Raises TimeoutExpired after `seconds`, Wrong where it failed."""
+    began = time.monotonic()
+    if flow.wait(seconds):
+        raise Wrong(f"an undisturbed flow failed:\n{project.said()[-3000:]}")
+    return time.monotonic() - began
 
 
 def check(project: Project, expected: dict[str, bytes]) -> None:
@@ -292,15 +297,19 @@ def main() -> None:
             victim = KINDS[number % len(KINDS)]
             try:
                 result = one_round(project, expected, victim, moment, api, rng)
-            except Wrong as error:
+            except (Wrong, subprocess.TimeoutExpired) as error:
                 print(f"{number:5}  {begins:6}  WRONG: {error}", flush=True)
                 wrong.append(str(error))
-                for pid in project.processes():
-                    os.kill(pid, signal.SIGKILL)
                 if options.keep:
                     shutil.copytree(project.folder, options.keep / str(number), symlinks=True)
                 continue
-            if result:
+            finally:
+                for pid in project.processes():  # also when this program is ended
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+            if isinstance(result, float):
+                seconds[begins] = min(seconds[begins], result)  # the machine is less busy now
+            else:
                 done.append(result)
                 print(f"{number:5}  {begins:6}  {result['victim']:6}  {moment:7.1f}  {result['starts']:6}  {result['resumed']:7}  "
                       f"{result['seconds']:7.1f}  {result['told'][:100]}", flush=True)
