@@ -36,7 +36,7 @@ What a baseline may choose it chooses as the model does: on the validation split
 | `random_by_frequency` | how often an entity is head (tail) of the relation | – |
 | `rules` | duplicate and inverse relations mined on train: what leaks | – |
 | `neighbours` | entities with similar facts (idf-weighted cosine to a power) vote with their answers | power 1 to 4, by MRR on valid |
-| `spectral` | eigenvectors of the normalised graph, as wide as the model's vectors | – |
+| `spectral` | eigenvectors of the normalised graph, as wide as the model's vectors; links by the cosine of these × 1 / (1 − 0.95 λ) | – |
 | `label_propagation` | propagation or spreading (0.9), edges weighted or equal | the best across two halves of the labelled nodes |
 | `majority` | the commonest label | – |
 | `common_neighbours`, `adamic_adar`, `preferential_attachment` | scores of a pair of nodes from the training graph | – |

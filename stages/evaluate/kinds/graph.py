@@ -38,10 +38,10 @@ class Evaluation(Kind):
         return nodes.classification(classify, self.truth, self.scored, repeats=self.settings.shuffles, seed=self.settings.seed)
 
     def of_vectors(self, vectors):
-        metrics = self.classified(nodes.by_vectors(vectors))
-        if self.linked:
-            metrics["auc"] = auc(*(nodes.edge_scores(vectors, e) for e in self.edges))
-        return metrics
+        return {**self.classified(nodes.by_vectors(vectors)), **self.links(vectors)}
+
+    def links(self, vectors):
+        return {"auc": auc(*(nodes.edge_scores(vectors, e) for e in self.edges))} if self.linked else {}
 
     def measure(self, model, seed):
         need(model, "a graph", "vectors")
@@ -53,7 +53,9 @@ class Evaluation(Kind):
     def baselines(self, model, fresh):
         width, n = model.vectors()["node"].shape[1], self.graph.shape[0]
         width = min(width, max(self.classes, n // 8))  # on small graphs the later eigenvectors are noise: a weaker rival
-        found = {"spectral": self.of_vectors(nodes.spectral(self.graph, min(width, n - 1)))}
+        values, eigenvectors = nodes.eigenpairs(self.graph, min(width, n - 1))
+        classified = self.classified(nodes.by_vectors(nodes.spectral(eigenvectors)))
+        found = {"spectral": classified | self.links(nodes.series(values, eigenvectors))}
         if self.labelled:
             found["label_propagation"] = self.classified(nodes.strongest_propagation(self.graph))
             found["majority"] = self.classified(nodes.by_majority)

@@ -124,7 +124,7 @@ def test_majority_is_the_commonest_class():
 
 def test_propagation_and_spectral_solve_separate_clubs():
     graph, labels, _ = clubs()
-    for classify in (nodes.by_propagation(graph), nodes.by_vectors(nodes.spectral(graph, 4))):
+    for classify in (nodes.by_propagation(graph), nodes.by_vectors(nodes.spectral(nodes.eigenpairs(graph, 4)[1]))):
         assert nodes.classification(classify, nodes.label_matrix(labels, 3), repeats=3)["macro_f1_50"] > 0.95
 
 
@@ -175,9 +175,25 @@ def test_equal_edges_win_where_weights_mislead():
 def test_spectral_equals_dense_eigenvectors_and_repeats_exactly():
     graph, _, network = clubs()
     values, vectors = np.linalg.eigh(nx.normalized_laplacian_matrix(network).toarray())
-    ours, expected = nodes.spectral(graph, 3), np.abs(vectors[:, 1:4])
+    (found, ours), expected = nodes.eigenpairs(graph, 3), np.abs(vectors[:, 1:4])
+    np.testing.assert_allclose(found, 1.0 - values[1:4], atol=1e-6)
+    assert np.array_equal(ours, nodes.eigenpairs(graph, 3)[1])
+    ours = nodes.spectral(ours)
     np.testing.assert_allclose(np.abs(ours), expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-5)
-    assert np.array_equal(ours, nodes.spectral(graph, 3))
+
+
+def test_all_eigenvectors_but_the_leading_one_give_the_cosines_of_the_geometric_series():
+    graph, _, network = clubs()
+    adjacent, degree = nx.to_numpy_array(network), np.array([d for _, d in network.degree()], float)
+    normal = adjacent / np.sqrt(np.outer(degree, degree))
+    leading = np.sqrt(degree / degree.sum())
+    total, power = np.zeros_like(normal), np.eye(len(normal)) - np.outer(leading, leading)  # what is left without the leading one
+    for _ in range(800):
+        total, power = total + power, 0.95 * power @ normal
+    unit = total / np.linalg.norm(total, axis=1, keepdims=True)
+    pairs = np.argwhere(np.triu(np.ones((60, 60)), 1))
+    found = nodes.edge_scores(nodes.series(*nodes.eigenpairs(graph, 59)), pairs)
+    np.testing.assert_allclose(found, (unit @ unit.T)[pairs[:, 0], pairs[:, 1]], atol=1e-8)
 
 
 def test_neighbour_scores_equal_networkx():
