@@ -24,7 +24,8 @@ class Evaluation(Kind):
             raise InputError(f"{self.data.folder}: no {self.split} triple, so nothing can be ranked; "
                              + (f"all {self.left_out} published ones hold an entity or relation that train lacks: move some of their "
                                 "triples to train" if self.left_out else f"raise split.{self.split}"))
-        self.known = np.concatenate(list(self.splits.values()))
+        self.chosen_among = np.concatenate([self.splits["train"], self.splits["valid"]])  # what a choice may know: no test triple
+        self.known = self.chosen_among if self.split == "valid" else np.concatenate(list(self.splits.values()))
         self.entities, self.relations = self.data.meta["entities"], self.data.table("relations")
         self.categories = [self.data.meta["categories"][name] for name in self.relations]
 
@@ -59,7 +60,7 @@ class Evaluation(Kind):
             return triples.POWERS[0], None, rivals[triples.POWERS[0]]
         found = {}
         for power, rival in rivals.items():
-            ranks = triples.ranks(rival.tail_scores, rival.head_scores, valid, self.known)
+            ranks = triples.ranks(rival.tail_scores, rival.head_scores, valid, self.chosen_among)
             found[power] = float((1.0 / np.concatenate([ranks["head"], ranks["tail"]])).mean())
         best = max(found, key=found.get)
         return best, found[best], rivals[best]

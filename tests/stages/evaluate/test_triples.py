@@ -111,6 +111,21 @@ def test_a_run_says_how_many_test_triples_it_could_not_be_asked(graph, tmp_path,
     assert metrics.get("mrr_all", metrics["mrr"]) == pytest.approx(metrics["mrr"] * asked / (asked + left_out))
 
 
+def test_nothing_on_the_validation_split_depends_on_a_test_triple(graph, tmp_path):
+    train, test, *_ = graph
+    taken = {tuple(t) for t in np.concatenate([train, test]).tolist()}
+    others = [t for t in np.ndindex(ENTITIES, RELATIONS, ENTITIES) if t not in taken]
+    torch.manual_seed(0)
+    found = []
+    for name, tested in (("a", test[5:]), ("b", np.array(others[::2]))):
+        (tmp_path / name).mkdir()
+        data = prepared(tmp_path / name, {"train": train, "valid": test[:5], "test": tested}, {})
+        scored, chosen = (Evaluation(Setting(data, {}, EvaluateSettings(split=s))) for s in ("valid", "test"))
+        rivals = {n: metrics for n, (metrics, _) in scored.rivals.items()}
+        found.append((rivals, scored.neighbours[:2], chosen.neighbours[:2]))
+    assert found[0] == found[1] and found[0][1] == found[0][2]
+
+
 @pytest.mark.parametrize(("left_out", "cure"), [(0, "raise split.test"), (3, "all 3 published ones hold an entity or relation that train")])
 def test_a_split_without_triples_is_one_clear_line(graph, tmp_path, left_out, cure):
     data = prepared(tmp_path, {"train": graph[0], "valid": [], "test": []}, {"train": 0, "valid": 0, "test": left_out})
