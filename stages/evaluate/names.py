@@ -30,6 +30,7 @@ What a baseline may choose it chooses as the model does: on the validation split
 |---|---|---|
 | `popularity` | items by training receipts | – |
 | `co_counts` | training receipts that hold both items near one another | reach: 1, 2, 3 positions or the receipt, by NDCG@10 on valid |
+| `svd` | truncated SVD of log(1 + the same co-counts), U Σᵖ (V Σᵖ)ᵀ | width 16, 32, 40, 64 and p 0.5, 0.7, 1, likewise |
 | `category_back_off` | co-counts + weight × the co-count that both categories let expect | field and weight, likewise |
 | `unigram` | an output bias alone, at its optimum | – |
 | `kneser_ney` | interpolated Kneser-Ney 5-grams, one discount an order, on the same words | – |

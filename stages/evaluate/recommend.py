@@ -7,8 +7,9 @@ the target is cold (in fewer than `cold` training receipts). Pairs never seen to
 query only, where seen ones cannot drown them (`_unseen`). The same pairs serve the model and the baselines.
 
 The rivals are tuned as the model is, on the validation split's pairs, by NDCG@10 and never on the test split: first the reach within which
-two items of a receipt count as bought together (WINDOWS), then, with that reach, the field and the weight of the category back-off
-(WEIGHTS). The mix of a model with co-counts chooses its weight likewise (MIXES). The buckets by pair frequency always count whole receipts.
+two items of a receipt count as bought together (WINDOWS), then, with that reach, the width and the power of the SVD (WIDTHS, POWERS) and
+the field and the weight of the category back-off (WEIGHTS). The mix of a model with co-counts chooses its weight likewise (MIXES). The
+buckets by pair frequency always count whole receipts.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ CUTS = (5, 10, 20)
 WINDOWS = (1, 2, 3, 0)  # positions apart; 0: the whole receipt
 WEIGHTS = (0.01, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 MIXES = (0.01, 1.0, 10.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
+WIDTHS = (16, 32, 40, 64)
+POWERS = (0.5, 0.7, 1.0)  # of the singular values, on either side
+DENSE = 2000  # items up to which all eigenvectors are computed
 ROWS = 512  # queries scored at once
 
 
@@ -170,6 +174,31 @@ def category_back_off(task: Trial, field: np.ndarray, counts: sparse.csr_matrix,
     within = task.counts / np.maximum(np.bincount(field, task.counts)[field], 1.0)
     popular = task.counts / (task.counts.max() + 1.0) * 1e-9
     return lambda query: (counts[query].toarray() + weight * within[query][:, None] * between[field[query]][:, field] * within) + popular
+
+
+def factors(counts: sparse.csr_matrix, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """(values, vectors [items, at most width]) of log(1 + counts), symmetric: its eigenpairs of the largest |value|, best first.
+
+    The singular values are |values|, the singular vectors these and these times the sign. A fixed start makes the search repeatable.
+    """
+    from scipy.sparse.linalg import eigsh
+
+    logs = sparse.csr_matrix(counts).astype(np.float64).log1p()
+    n = logs.shape[0]
+    values, vectors = np.linalg.eigh(logs.toarray()) if n <= max(DENSE, width) else eigsh(logs, width, which="LM", v0=np.ones(n))
+    order = np.argsort(-np.abs(values), kind="stable")[:width]
+    return values[order], vectors[:, order]
+
+
+def svd(task: Trial, values: np.ndarray, vectors: np.ndarray, width: int, power: float) -> Callable[[np.ndarray], np.ndarray]:
+    """U S^p (V S^p)^T of the first `width` `factors`, equal scores by popularity; power 0.5 is the closest matrix of that rank.
+
+    Counts factorised as an embedding's rival: Levy, Goldberg and Dagan 2015 (https://doi.org/10.1162/tacl_a_00134), where p is eig.
+    """
+    values, vectors = values[:width], vectors[:, :width]
+    outputs = vectors * (np.sign(values) * np.abs(values) ** (2.0 * power))
+    popular = task.counts / (task.counts.max() + 1.0) * 1e-9
+    return lambda query: vectors[query] @ outputs.T + popular
 
 
 def mixed(score: Callable[[np.ndarray], np.ndarray], counts: sparse.csr_matrix, weight: float) -> Callable[[np.ndarray], np.ndarray]:

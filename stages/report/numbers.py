@@ -13,6 +13,7 @@ SPELLED = {
     "co_counts": "co-counts",
     "kmeans": "k-means",
     "pca": "PCA",
+    "svd": "SVD",
     "lda": "LDA",
     "lstm": "LSTM",
     "gaussian": "Gaussian",

@@ -1,4 +1,4 @@
-"""Receipts: next-item recommendation beside popularity, co-counts and category back-off, all of them tuned on the validation split."""
+"""Receipts: next-item recommendation beside popularity, co-counts, their SVD and category back-off, all tuned on the validation split."""
 
 from __future__ import annotations
 
@@ -115,6 +115,11 @@ class Evaluation(Kind):
         reach = f"at most {window} apart" if window else "in one receipt"
         found = {"popularity": recommend.popularity(task), "co_counts": recommend.co_counts(task, counts)}
         choices = [["co-counts", reach, quality]]
+        values, vectors = recommend.factors(counts, max(recommend.WIDTHS))
+        candidates = {(d, p): recommend.svd(task, values, vectors, d, p) for d in recommend.WIDTHS for p in recommend.POWERS}
+        (width, power), quality = recommend.chosen(candidates, valid)
+        found["svd"] = candidates[width, power]
+        choices.append(["SVD", f"width {width}, power {power:g}, items {reach}", quality])
         fields = {f: np.array(self.data[f"field.{f}"]) for f in self.data.meta["fields"]}
         if fields:
             candidates = {(f, w): recommend.category_back_off(task, ids, counts, w)

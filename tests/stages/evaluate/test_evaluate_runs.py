@@ -146,7 +146,7 @@ def results(reports, run):
 
 
 CASES = {
-    "word2vec-receipts": (lambda f: sequences(f, "receipts"), "ndcg_10", {"popularity", "co_counts", "category_back_off"}),
+    "word2vec-receipts": (lambda f: sequences(f, "receipts"), "ndcg_10", {"popularity", "co_counts", "svd", "category_back_off"}),
     "word2vec-documents": (lambda f: sequences(f, "documents"), "heldout_loss", {"unigram"}),
     "language_model-documents": (lambda f: sequences(f, "documents"), "perplexity", {"unigram", "kneser_ney"}),
     "random_walk-graph": (network, "macro_f1_50", {"spectral", "label_propagation", "majority", "common_neighbours", "adamic_adar",
@@ -281,8 +281,9 @@ def test_scoring_and_rivals_are_chosen_on_the_validation_split(tmp_path, monkeyp
     run = write_run(tmp_path / "m" / "p", "word2vec", data, change=paired, dimension=40)
     metrics, details = results(call(tmp_path, monkeypatch, run, data), "p")
     table = next(t for t in details["tables"] if t["title"] == "Chosen on the validation split")
-    assert [row[:2] for row in table["rows"][::2]] == [["scoring by items", "conditional"], ["co-counts", "at most 1 apart"]]
-    assert table["rows"][1][0] == "mix with co-counts" and table["rows"][3][1].startswith("field ") and len(table["rows"]) == 4
+    assert [row[:2] for row in table["rows"][:4:2]] == [["scoring by items", "conditional"], ["co-counts", "at most 1 apart"]]
+    assert table["rows"][1][0] == "mix with co-counts" and table["rows"][3][1].startswith("width ")
+    assert table["rows"][4][1].startswith("field ") and len(table["rows"]) == 5
     given = {s: results(call(tmp_path, monkeypatch, run, data, reports=s, scoring=s), "p")[0] for s in ("conditional", "cosine")}
     assert metrics["ndcg_10"] == given["conditional"]["ndcg_10"] and metrics["ndcg_10"]["mean"] > given["cosine"]["ndcg_10"]["mean"] + 0.2
 

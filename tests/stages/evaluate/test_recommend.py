@@ -141,6 +141,21 @@ def test_near_counts_by_value():
     assert np.array_equal(all_, recommend.pair_counts(recommend.receipt_matrix(tokens, offsets, 4)).toarray())
 
 
+@pytest.mark.parametrize("dense", [2000, 0])
+def test_svd_equals_the_dense_decomposition_and_repeats_exactly(dense, monkeypatch):
+    monkeypatch.setattr(recommend, "DENSE", dense)
+    task = recommend.trial(encode(random_receipts(400, 30, 0)), encode(TEST), 30)
+    left, singular, right = np.linalg.svd(np.log1p(task.together.toarray()))
+    values, vectors = recommend.factors(task.together, 12)
+    assert np.array_equal(vectors, recommend.factors(task.together, 12)[1])
+    for width, power in ((4, 0.5), (12, 0.7), (7, 1.0)):
+        expected = left[:, :width] * singular[:width] ** (2 * power) @ right[:width]
+        found = recommend.svd(task, values, vectors, width, power)(np.arange(30))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    whole = recommend.svd(task, *recommend.factors(task.together, 64), 64, 0.5)(np.arange(30))  # of more than there are: all of it
+    np.testing.assert_allclose(whole, np.log1p(task.together.toarray()), atol=1e-6)
+
+
 def test_the_choice_is_the_best_on_the_task_given_and_the_first_without_pairs():
     task = recommend.trial(encode(TRAIN), encode(TEST), ITEMS)
     scores = np.random.default_rng(4).normal(size=(ITEMS, ITEMS))
