@@ -77,8 +77,8 @@ def test_one_failure_leaves_the_rest_done_and_is_told_with_its_own_line(done, ap
     assert dvc(done, "status", "evaluate@gan").stdout.strip() == "Data and pipelines are up to date."
     asked = urllib.request.Request(f"{api}/task_runs/filter", json.dumps({"task_runs": {"name": {"any_": ["train@vae"]}}}).encode(),
                                    {"Content-Type": "application/json"})
-    tries = [run["run_count"] for run in json.load(urllib.request.urlopen(asked)) if run["state_type"] == "FAILED"]
-    assert tries == [2]
+    runs = [run for run in json.load(urllib.request.urlopen(asked)) if run["state_type"] == "FAILED"]
+    assert max(runs, key=lambda run: run["start_time"])["run_count"] == 2  # other tests fail this stage on the same server
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

@@ -153,7 +153,11 @@ def test_the_stage_starts_the_processes_and_none_outlives_another(tmp_path, vict
     ((rank, other),) = processes(str(tmp_path / "params.yaml")).items()  # the first was started without a rank
     os.kill((first.pid, other)[victim], signal.SIGKILL)
     code, _, err = finish(first)
-    line = f"error: process 0 of 2 ends: signal 9 ended another one; {AGAIN}"
-    assert rank == 1 and (code, [text for text in err.splitlines() if "error" in text]) == ((-9, []) if victim == 0 else (1, [line]))
+    own = [text for text in err.splitlines() if "error" in text]
+    if victim == 0:  # the other ends with it; whether it still finds the connection closed is a matter of milliseconds
+        assert code == -9 and all(text.startswith("error: process 1 of 2 ends: ") for text in own) and len(own) < 2
+    else:
+        assert code == 1 and own == [f"error: process 0 of 2 ends: signal 9 ended another one; {AGAIN}"]
+    assert rank == 1
     until(lambda: not Path(f"/proc/{other}").exists(), 10)
     assert not (tmp_path / "out").exists()
