@@ -33,7 +33,7 @@ What a baseline may choose it chooses as the model does: on the validation split
 | `svd` | truncated SVD of log(1 + the same co-counts), U Σᵖ (V Σᵖ)ᵀ | width 16, 32, 40, 64 and p 0.5, 0.7, 1, likewise |
 | `category_back_off` | co-counts + weight × the co-count that both categories let expect | field and weight, likewise |
 | `unigram` | an output bias alone, at its optimum | – |
-| `kneser_ney` | interpolated Kneser-Ney 5-grams, one discount an order, on the same words | – |
+| `kneser_ney` | interpolated modified Kneser-Ney 5-grams, three discounts an order, on the same words | – |
 | `random_by_frequency` | how often an entity is head (tail) of the relation | – |
 | `rules` | duplicate and inverse relations mined on train: what leaks | – |
 | `neighbours` | entities with similar facts (idf-weighted cosine to a power) vote with their answers | power 1 to 4, by MRR on valid |

@@ -1,8 +1,10 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from stages.evaluate import analogies
-from stages.evaluate.ngrams import KneserNey
+from stages.evaluate.ngrams import FALLBACK, KneserNey, discounts
 
 
 def slow_answer(vectors, a, b, c):
@@ -84,40 +86,74 @@ def test_a_score_needs_more_than_half_of_its_questions_covered():
     assert rows == [["family", 2, 2, 0.5], ["gram8-plural", 1, 0, None]]
 
 
-TEXT = [[1, 2, 3, 1, 2, 4], [1, 2, 3, 2], [4]]
+def documents(n=60, words=6, seed=0):
+    """Texts of a few frequent words, some of one word, some empty."""
+    rng = np.random.default_rng(seed)
+    return [rng.choice(words - 1, rng.integers(0, 9), p=np.arange(words - 1, 0, -1) / 15).tolist() for _ in range(n)]
 
 
-def kneser_ney(order=3):
-    offsets = np.cumsum([0] + [len(d) for d in TEXT])
-    return KneserNey(np.concatenate(TEXT), offsets, np.bincount(np.concatenate(TEXT), minlength=6), order)
+def kneser_ney(texts, order, words=6):
+    tokens = np.array(sum(texts, []), np.int64)
+    return KneserNey(tokens, np.cumsum([0] + [len(d) for d in texts]), np.bincount(tokens, minlength=words), order)
 
 
-def test_kneser_ney_sums_to_one_after_every_context():
-    model = kneser_ney()
-    for context in [(1, 2), (2, 3), (-1, -1), (-1, 1), (4, 4), (5, 1), (5, 5)]:
-        assert sum(model.probability((*context, w)) for w in range(6)) == pytest.approx(1)
+def slow_kneser_ney(texts, order, words, gram):
+    """The recursion of Chen and Goodman's equations, every count by going through the text."""
+    padded = [[-1, *d] for d in texts]
+    windows = lambda n: [tuple(d[i : i + n]) for d in padded for i in range(len(d) - n + 1)]  # noqa: E731
+
+    def counts(n):
+        found, longer = {}, set(windows(n + 1))
+        for g in set(windows(n)) - {(-1,)}:
+            found[g] = windows(n).count(g) if n == order or g[0] == -1 else sum(x[1:] == g for x in longer)
+        return found
+
+    def p(context, word):
+        n, base = len(context) + 1, np.maximum(np.bincount(sum(texts, []), minlength=words), 0.5)
+        lower = p(context[1:], word) if context else base[word] / base.sum()
+        all_ = counts(n)
+        after = {g[-1]: c for g, c in all_.items() if g[:-1] == context}
+        if not after:
+            return lower
+        n1, n2, n3, n4 = (list(all_.values()).count(i) for i in (1, 2, 3, 4))
+        ds = [0.5, 1.0, 1.5]
+        if n1 and n2 and n3:
+            y = n1 / (n1 + 2 * n2)
+            formula = [1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3]
+            ds = formula if min(formula) > 0 else ds
+        d = lambda c: 0 if c == 0 else ds[min(c, 3) - 1]  # noqa: E731
+        c = after.get(word, 0)
+        return max(c - d(c), 0) / sum(after.values()) + sum(map(d, after.values())) / sum(after.values()) * lower
+    return p(gram[:-1], gram[-1])
 
 
-def test_kneser_ney_equals_its_formula():
-    """p(3 | 1 2) by hand: three occurrences of (1 2): before 3 twice, before 4 once."""
-    text = [[-1, -1, *d] for d in TEXT]
-    three = [tuple(d[i : i + 3]) for d in text for i in range(len(d) - 2)]
-    two, one = {g[1:] for g in three}, {g[2:] for g in {x for x in three}}
+@pytest.mark.parametrize("order", [1, 2, 3, 5])
+def test_kneser_ney_sums_to_one_after_every_context(order):
+    model = kneser_ney(documents(), order)
+    for context in [(), (-1,), (-1, 0), (-1, 5), (0, 1), (1, 0, 0, 2), (-1, 0, 1, 0), (5,), (5, 5, 5, 5)]:
+        context = context[max(len(context) + 1 - order, 0) :]
+        assert sum(model.probability((*context, w)) for w in range(6)) == pytest.approx(1, abs=1e-12)
 
-    def discount(counts):
-        ones, twos = (sum(c == n for c in counts) for n in (1, 2))
-        return ones / (ones + 2 * twos)
-    d3 = discount([three.count(g) for g in set(three)])
-    before2 = {g: len({x for x in three if x[1:] == g}) for g in two}
-    d2 = discount(before2.values())
-    before1 = {g: len({x for x in two if x[1:] == g}) for g in one}
-    d1 = discount(before1.values())
-    unigram = np.maximum(np.bincount(sum(TEXT, []), minlength=6), 0.5)
-    p = unigram[3] / unigram.sum()
-    p = max(before1[(3,)] - d1, 0) / sum(before1.values()) + d1 * len(before1) / sum(before1.values()) * p
-    after2 = {g: n for g, n in before2.items() if g[0] == 2}
-    p = max(after2[(2, 3)] - d2, 0) / sum(after2.values()) + d2 * len(after2) / sum(after2.values()) * p
-    p = (2 - d3) / 3 + d3 * 2 / 3 * p
-    assert kneser_ney().probability((1, 2, 3)) == pytest.approx(p)
-    offsets = np.array([0, 3])
-    assert kneser_ney().losses(np.array([1, 2, 3]), offsets)[2] == pytest.approx(-np.log(p))
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_kneser_ney_equals_the_slow_recursion(order):
+    texts, tested = documents(), documents(6, seed=1)
+    model = kneser_ney(texts, order)
+    grams = [tuple([-1, *d][max(i + 2 - order, 0) : i + 2]) for d in tested for i in range(len(d))]
+    expected = [-np.log(slow_kneser_ney(texts, order, 6, g)) for g in grams]
+    found = model.losses(np.array(sum(tested, [])), np.cumsum([0] + [len(d) for d in tested]))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert any(discount != FALLBACK for _, discount, *_ in model.levels) or order == 1
+
+
+def test_an_ngram_at_the_beginning_keeps_its_count():
+    """Three documents begin with 1: below the longest order too (-1, 1) counts 3, while (2, 1), after <s> alone, counts 1."""
+    levels = kneser_ney([[1, 2], [1, 3], [1], [2, 1]], 3).levels
+    assert levels[1][0][-1, 1] == 3 and levels[1][0][2, 1] == 1 and levels[0][0][(1,)] == 2 and (-1,) not in levels[0][0]
+
+
+def test_the_three_discounts_by_value():
+    counted = Counter(dict(enumerate([1] * 10 + [2] * 4 + [3] * 2 + [4] + [9])))  # Y = 10 / 18
+    assert discounts(counted) == pytest.approx((0, 1 - 2 * 5 / 9 * 4 / 10, 2 - 3 * 5 / 9 * 2 / 4, 3 - 4 * 5 / 9 / 2))
+    assert discounts(Counter(dict(enumerate([1, 1, 2])))) == FALLBACK
+    assert discounts(Counter(dict(enumerate([1] * 9 + [2] + [3] * 5)))) == FALLBACK  # D(2) would be negative
