@@ -17,15 +17,18 @@ from stages.evaluate.trained import add_run, trained_run
 from stages.prepared import Prepared
 from stages.settings import InputError, choose
 
+UNKNOWN = "<unk>"
+
 
 @dataclass(frozen=True)
 class Table:
-    """One table of vectors: `name` as in the exported files, labels [N], vectors float32 [N, D], counts in train [N] or None."""
+    """A table of vectors: `name` as in the exported files, labels [N], vectors float32 [N, D], counts in train [N] or None, trained [N]."""
 
     name: str
     labels: list[str]
     vectors: np.ndarray
     counts: np.ndarray | None
+    trained: np.ndarray
 
 
 def tables_of(model, data: Prepared) -> dict[str, Table]:
@@ -35,7 +38,11 @@ def tables_of(model, data: Prepared) -> dict[str, Table]:
         name, labels = data.rows_of(vectors)
         if name == labels:
             counts = np.array(data["counts"]) if name in ("words", "items") else None
-            found[name] = Table(name, [str(x) for x in data.table(labels)], tensor.detach().cpu().numpy(), counts)
+            rows = [str(x) for x in data.table(labels)]
+            trained = np.diff(data["indptr"]) > 0 if name == "nodes" else np.ones(len(rows), bool) if counts is None else counts > 0
+            if name == "words" and not hasattr(model, "losses"):  # a language model reads and predicts <unk>
+                trained = trained & (np.array(rows) != UNKNOWN)
+            found[name] = Table(name, rows, tensor.detach().cpu().numpy(), counts, trained)
     return found
 
 
@@ -46,8 +53,10 @@ def place_of(name: str, tables: dict[str, Table], run: str, catalogue: Path | No
         if not rows:
             continue
         row = rows[0] if table.counts is None else max(rows, key=lambda i: table.counts[i])
-        if table.counts is not None and not table.counts[row]:
-            raise InputError(f"run {run}: {name!r} never occurs in the train split, so its vector was never trained; choose another")
+        if not table.trained[row]:
+            why = ("has no edge in the train graph" if table.counts is None else "stands for all rarer words and is left out of training"
+                   if table.counts[row] else "never occurs in the train split")
+            raise InputError(f"run {run}: {name!r} {why}, so its vector was never trained; choose another")
         return table, row, f"{len(rows)} rows of {table.name} bear this name; that with the most occurrences is shown" if rows[1:] else ""
     called = {} if catalogue is None else _catalogue(catalogue)
     if name in called:
@@ -81,8 +90,8 @@ def _catalogue(path: Path) -> dict[str, str]:
 
 
 def similar(table: Table, row: int, k: int) -> list[tuple[str, float, int | None]]:
-    """(label, cosine, count in train) of the k nearest others; what never occurs in train is left out."""
-    kept = np.arange(len(table.labels)) if table.counts is None else np.flatnonzero(np.asarray(table.counts) > 0)
+    """(label, cosine, count in train) of the k nearest others; what was never trained is left out."""
+    kept = np.flatnonzero(table.trained)
     ids, cosines = Neighbours(table.vectors[kept]).nearest(table.vectors[row], k, skip=int(np.searchsorted(kept, row)))
     return [(table.labels[i], float(c), None if table.counts is None else int(table.counts[i]))
             for i, c in zip(kept[ids], cosines, strict=True)]

@@ -13,7 +13,7 @@ from stages.command import command
 from stages.evaluate import __main__ as stage
 from stages.evaluate import neighbours
 from stages.evaluate.neighbours import Neighbours
-from stages.files import read_json
+from stages.files import read_json, write_json
 from stages.params import load
 from stages.runs import load_run
 from stages.settings import InputError
@@ -122,6 +122,28 @@ def test_words_nodes_and_relations_have_neighbours_too(family, make, name, table
     write_run(tmp_path / "models" / "mine", family, data)
     out = ask(tmp_path, monkeypatch, capsys, "mine", name, "-k", 2)
     assert out.startswith(f"{name} ({table}") and "bought with" not in out and len(out.strip().splitlines()) == 5
+
+
+@pytest.mark.parametrize("family,make,name,why", [("word2vec", lambda f: sequences(f, "documents"), "<unk>", "stands for all rarer words"),
+                                                  ("random_walk", network, "n0", "has no edge in the train graph")])
+def test_rows_that_were_never_trained_are_refused_and_nobodys_neighbours(family, make, name, why, tmp_path, monkeypatch, capsys):
+    data = make(tmp_path / "prepared" / "d")
+    if family == "word2vec":
+        write_json(data / "words.json", [name, *(f"thing {i}" for i in range(1, 40))])
+        np.save(data / "counts.npy", np.maximum(np.load(data / "counts.npy"), 1))
+    else:
+        indptr, indices = np.load(data / "indptr.npy"), np.load(data / "indices.npy")
+        rows = np.repeat(np.arange(60), np.diff(indptr))
+        kept = (rows != 0) & (indices != 0)
+        np.save(data / "indptr.npy", np.r_[0, np.cumsum(np.bincount(rows[kept], minlength=60))])
+        np.save(data / "indices.npy", indices[kept])
+        np.save(data / "weights.npy", np.load(data / "weights.npy")[kept])
+    workplace(tmp_path, mine=(family, data))
+    write_run(tmp_path / "models" / "mine", family, data)
+    line = ask(tmp_path, monkeypatch, capsys, "mine", name, code=2)
+    assert f"{name!r} {why}" in line and "so its vector was never trained; choose another" in line
+    shown = ask(tmp_path, monkeypatch, capsys, "mine", "thing 5" if family == "word2vec" else "n7", "-k", 100)
+    assert name not in {row.split("  ")[1].strip() for row in shown.splitlines()[3:]} and len(shown.splitlines()) > 35
 
 
 @pytest.fixture
