@@ -32,6 +32,22 @@ def context_pairs(tokens: np.ndarray, offsets: np.ndarray, window: int, limit: i
     return pairs[kept], weights[kept]
 
 
+def target_counts(tokens: np.ndarray, offsets: np.ndarray, window: int, size: int, shrink: bool = False,
+                  skip: int | None = None) -> np.ndarray:
+    """Weight [size] with which each word is predicted by the pairs of `context_pairs` without a limit; no pair is made."""
+    tokens = np.asarray(tokens, np.int64)
+    document = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    kept = (tokens >= 0) & (tokens != skip) if skip is not None else tokens >= 0
+    tokens, document = tokens[kept], document[kept]
+    lengths = np.bincount(document, minlength=len(offsets) - 1)
+    before = np.arange(len(tokens)) - (np.cumsum(lengths) - lengths)[document]
+
+    def weight(others):
+        near = np.minimum(others, window) if window else others
+        return near * (2 * window - near + 1) / (2 * window) if shrink and window else near  # sum over d of (window - d + 1) / window
+    return np.bincount(tokens, weight(before) + weight(lengths[document] - 1 - before), minlength=size).astype(np.float64)
+
+
 def noise_distribution(counts: np.ndarray, power: float = 0.75) -> np.ndarray:
     """P(n) proportional to count^power (Mikolov et al. 2013)."""
     weights = np.asarray(counts, np.float64) ** power * (np.asarray(counts) > 0)

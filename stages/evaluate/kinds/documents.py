@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from stages.evaluate import analogies, pictures, words
@@ -69,15 +71,25 @@ class Evaluation(Kind):
         targets, weights = self.targets()
         if not len(targets) or not hasattr(model, "vectors"):
             return {}
-        plain = float(np.average(self.surprise(self.counts)[targets], weights=weights))
+        counts = self.predicted_counts
+        plain = float(np.average(self.surprise(counts)[targets], weights=weights))
         if self.softmax:
             loss = plain
         else:
-            blank, bias = np.zeros((len(self.counts), 1)), words.unigram_bias(self.counts, self.noise, self.negatives)
+            blank, bias = np.zeros((len(self.counts), 1)), words.unigram_bias(counts, self.noise, self.negatives)
             pairs = np.stack([np.zeros_like(targets), targets], 1)
             loss = float(np.average(words.pair_losses(blank, blank, pairs, self.noise, self.negatives, bias), weights=weights))
         perplexity = {"context_perplexity": float(np.exp(plain))} if hasattr(model, "context_loss") else {}
         return {"unigram": {"heldout_loss": loss, **perplexity}}
+
+    @cached_property
+    def predicted_counts(self):
+        """How often training predicts each word, as the pairs weigh; one that stands alone in its documents counts half a pair."""
+        if self.cbow:
+            return self.counts
+        train = self.data["train.tokens"], self.data["train.offsets"]
+        found = words.target_counts(*train, self.window, len(self.counts), self.shrink, UNKNOWN)
+        return np.where(self.counts > 0, np.maximum(found, 0.5), 0.0)
 
     def language_models(self):
         tokens, offsets = np.array(self.data[f"{self.split}.tokens"]), np.array(self.data[f"{self.split}.offsets"])
@@ -126,7 +138,7 @@ class Evaluation(Kind):
             columns, counts = {"predicted": predicted} | ({} if self.cbow else {"read": read}), self.counts
         else:
             return
-        plain = self.surprise(counts)[predicted]
+        plain = self.surprise(counts if hasattr(model, "losses") else self.predicted_counts)[predicted]
         for role, ids in columns.items():
             ours, unigram = (words.by_frequency(x, np.ones(len(x)), ids, counts) for x in (losses, plain))
             gallery.table(f"Held-out loss by frequency of the word {role}",

@@ -40,6 +40,15 @@ def test_context_pairs_sample_is_seeded():
     assert a == b != c and len(a) == 20
 
 
+@pytest.mark.parametrize("window,shrink", [(1, False), (3, True), (3, False), (50, True), (0, True), (0, False)])
+def test_target_counts_are_the_weights_of_all_pairs(window, shrink):
+    rng = np.random.default_rng(3)
+    tokens, offsets = encode([rng.integers(-1, 7, n).tolist() for n in rng.integers(0, 12, 40)])
+    pairs, weights = words.context_pairs(tokens, offsets, window, 10**9, 0, shrink, skip=0)
+    found = words.target_counts(tokens, offsets, window, 9, shrink, skip=0)
+    np.testing.assert_allclose(found, np.bincount(pairs[:, 1], weights, minlength=9))
+
+
 def test_noise_distribution_by_value():
     np.testing.assert_allclose(words.noise_distribution(np.array([16, 0, 1])), [8 / 9, 0, 1 / 9])
 
