@@ -288,7 +288,7 @@ RUN = "{family: gan, dataset: d, features: none, seeds: %s, model: {hidden: [32]
 
 def test_kill_9_in_the_middle_of_training_ends_with_the_same_bytes(tmp_path):
     digits(tmp_path / "data")
-    params(tmp_path / "params.yaml", RUN % ("[0]", 1500))
+    params(tmp_path / "params.yaml", RUN % ("[0]", 600))
     assert finish(start(tmp_path))[0] == 0
     expected, curve = weights(tmp_path), (tmp_path / "reports/curves/r.csv").read_bytes()
     assert finish(start(tmp_path))[0] == 0  # asked for again with the same seeds: trained again, and to the same bytes
@@ -303,9 +303,9 @@ def test_kill_9_in_the_middle_of_training_ends_with_the_same_bytes(tmp_path):
     (checkpoint,) = (tmp_path / "checkpoints").glob("r/0/*.safetensors")
     with safe_open(checkpoint, "pt") as file:
         reached = json.loads(file.metadata()["facts"])
-    assert 0 < reached["step"] < 1500 and not reached["done"] and not (tmp_path / "out").exists()
+    assert 0 < reached["step"] < 600 and not reached["done"] and not (tmp_path / "out").exists()
     code, _, err = finish(start(tmp_path))
-    assert code == 0 and f"r  goes on from steps {reached['step']} of 1500" in err
+    assert code == 0 and f"r  goes on from steps {reached['step']} of 600" in err
     assert weights(tmp_path) == expected and (tmp_path / "reports/curves/r.csv").read_bytes() == curve
 
 
