@@ -150,7 +150,8 @@ class Model(KernelModel):
             targets = torch.from_numpy(tokens[chosen].astype(np.int64))
             contexts = self.contexts(tokens, document, chosen, reach)
             if self.config.context != "nearby":
-                found = softmax_loss(self.context_vectors(torch.from_numpy(contexts)), self.output, self.bias, torch.arange(len(chosen)), targets)
+                vectors = self.context_vectors(torch.from_numpy(contexts))
+                found = softmax_loss(vectors, self.output, self.bias, torch.arange(len(chosen)), targets)
                 yield tokens[chosen], found.double().numpy()
                 continue
             alone = (contexts == self.size).all(1)
