@@ -38,8 +38,9 @@ def test_other_parameters_run_beside_the_workspace_and_are_kept_as_an_experiment
     beside = ready / "data/.profiles/wide"
     assert read_yaml(beside / "params.yaml")["runs"]["vae"]["model"] == {"d": 30} and "# mine" in (beside / "params.yaml").read_text()
     assert dvc(ready, "exp", "list", "--name-only").stdout.split() == ["wide"]
-    kept = sh(ready, "git", "show", sh(ready, "git", "for-each-ref", "--format=%(refname)", "refs/exps").stdout.split()[0]
-              + ":params.yaml").stdout
+    refs = sh(ready, "git", "for-each-ref", "--format=%(refname)", "refs/exps").stdout.split()  # DVC's own bookkeeping lies there too
+    (ref,) = [ref for ref in refs if ref.endswith("/wide")]
+    kept = sh(ready, "git", "show", f"{ref}:params.yaml").stdout
     assert "d: 30" in kept and "k: 2" in kept
 
     again = repro(ready, "-S", "runs.vae.model.d=30", "--name", "wide", "evaluate@vae")
