@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipelines.names import some
 from pipelines.provenance import git
 from stages.settings import InputError
 
@@ -27,8 +28,7 @@ def changed(root: Path) -> list[str]:
 
 
 def note(line: str, files: Sequence[str]) -> None:
-    shown = ", ".join(files[:5]) + (f" and {len(files) - 5} more" if len(files) > 5 else "")
-    print(f"note: {line} {shown}", file=sys.stderr, flush=True)
+    print(f"note: {line} {some(files)}", file=sys.stderr, flush=True)
 
 
 def worktree(root: Path, name: str, commit: str) -> Path:

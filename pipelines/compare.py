@@ -45,7 +45,7 @@ def compare(root: Path, revisions: Sequence[str]) -> Comparison:
     settings = tolerances(root)
     names = list(revisions) or ["HEAD"]
     names += [WORKSPACE] if len(names) == 1 else []
-    sources = [Workspace(root) if name == WORKSPACE else Revision(root, name, "revision") for name in names]
+    sources = [Workspace(root) if name == WORKSPACE else Revision(root, name, "revision", f"any commit, {WORKSPACE}") for name in names]
     states = [movements.state(source) for source in sources]
     for state in states:
         if not state.metrics:

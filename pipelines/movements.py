@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import yaml
 
 from pipelines.metrics import METRICS, Value, values
+from pipelines.names import some
 from pipelines.revisions import Revision, Workspace
 from stages.params import Compare, leaves
 
@@ -180,7 +181,8 @@ def compared(states: Sequence[State], compare: Compare, better: Mapping[str, str
                                       study.get(key), len(splits) <= 1))
     warnings += [f"{run}: measured under another feature net; FID and its kin are not comparable" for run, net in last.features.items()
                  if first.features.get(renamed.get(run, run), net) != net]
-    return Comparison(list(states), sorted(movements, key=order), changes, [*warnings, *environment_warnings(first, last, renamed)])
+    warnings += environment_warnings(first, last, renamed)
+    return Comparison(list(states), sorted(movements, key=order), changes, list(dict.fromkeys(warnings)))  # a revision may be given twice
 
 
 def order(item: Movement) -> tuple:
@@ -269,14 +271,9 @@ def environment_warnings(first: State, last: State, renamed: Mapping[str, str]) 
         a, b = ({**{key: entry for key, entry in side.items() if key != "versions"}, **side.get("versions", {})} for side in (a, b))
         for key in different(a, b):
             differences.setdefault(f"{key}: {shown(a.get(key))} → {shown(b.get(key))}", []).append(run)
-    lines = [f"not the same environment: {text} ({listed(runs)})" for text, runs in differences.items()]
+    lines = [f"not the same environment: {text} ({some(runs)})" for text, runs in differences.items()]
     return lines + [f"{name}: no record of machine and libraries ({ENVIRONMENT}); differences of them cannot be told" for name in unknown]
 
 
 def shown(entry) -> str:
     return "none" if entry is None else " ".join(map(str, entry)) if isinstance(entry, list) else str(entry)
-
-
-def listed(names: Iterable[str], most: int = 5) -> str:
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -81,6 +81,8 @@ def main() -> None:
         os.chdir(root)
     if options.dry or options.estimate:
         wanted = planned(root, options.targets, options.force)
+        if wanted.stages:
+            wait_for(settings_check(root))
         if options.dry:
             show(wanted)
         if options.estimate:
@@ -118,13 +120,13 @@ def reproduce(root: Path, options: argparse.Namespace, lock: int) -> int:
         print(f"nothing to do: {len(wanted.scope)} stages are up to date")
         finish(root, wanted, seconds, {}, began)
         return 0
-    check_settings = module(root, "stages.check")  # while the server starts; imports torch
+    checking = settings_check(root)  # while the server starts
     lockfile.begin(root)
     with contextlib.ExitStack() as leaving:
         cluster = None
         if options.runner:
             cluster = leaving.enter_context(coordinator.connected(root, wanted, options.runner, options.remote, options.strict))
-        outcomes = run(root, wanted, slots_of(options), options, lock, seconds, check_settings, cluster)
+        outcomes = run(root, wanted, slots_of(options), options, lock, seconds, checking, cluster)
     lockfile.finish(root, wanted.scope, all(outcome.state in GOOD for outcome in outcomes.values()))
     costs = estimate.keep(root, costs, outcomes)
     finish(root, wanted, {name: cost.seconds for name, cost in costs.items()}, outcomes, began)
@@ -151,6 +153,11 @@ def planned(root: Path, targets: Iterable[str], force: bool) -> Plan:
     return plan(graph, targets, force)
 
 
+def settings_check(root: Path) -> subprocess.Popen | None:
+    """Start the check of every setting, whose end is waited for before a plan is told or a stage starts; it imports torch."""
+    return module(root, "stages.check")
+
+
 def module(root: Path, name: str) -> subprocess.Popen | None:
     """Start `python -m name` if the project has that module."""
     if not (root / Path(*name.split(".")).with_suffix(".py")).is_file():
@@ -170,7 +177,7 @@ def wait_for(child: subprocess.Popen | None) -> None:
 
 
 def run(root: Path, wanted: Plan, slots: Slots, options: argparse.Namespace, lock: int, seconds: Mapping[str, float],
-        check_settings: subprocess.Popen | None, cluster=None) -> dict[str, Outcome]:
+        checking: subprocess.Popen | None, cluster=None) -> dict[str, Outcome]:
     """The plan through Prefect, on a private server or on the one that was named; its stages here or on a `cluster`."""
     from pipelines import flow
     from pipelines.view import View
@@ -178,7 +185,7 @@ def run(root: Path, wanted: Plan, slots: Slots, options: argparse.Namespace, loc
     slots, elsewhere = (cluster.slots, cluster.run) if cluster else (slots, None)
 
     def checked() -> None:
-        wait_for(check_settings)
+        wait_for(checking)
         where = f" on {len(slots.workers)} workers" if cluster else ""
         print(f"{len(wanted.stages)} of {len(wanted.scope)} stages to run{where}, {slots.cpu} at a time", flush=True)
 

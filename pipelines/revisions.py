@@ -5,21 +5,24 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from pipelines.names import some
 from pipelines.provenance import git
-from stages.settings import InputError, choose
+from stages.settings import InputError, nearest
 
 WORKSPACE = "workspace"
 
 
-def resolve(root: Path, rev: str, where: str = "--rev") -> str:
-    """The commit `rev` names: whatever git knows, or the name of a DVC experiment."""
+def resolve(root: Path, rev: str, where: str = "--rev", allowed: str = "any commit") -> str:
+    """The commit `rev` names: whatever git knows, or the name of a DVC experiment. `allowed` begins what an unknown one is told."""
     if commit := git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}"):
         return commit
     listed = git(root, "for-each-ref", "--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps").splitlines()
     experiments = {ref.rpartition("/")[2]: commit for commit, ref in (line.split(" ", 1) for line in listed)}  # the newest of a name wins
     if rev not in experiments:
-        known = [*sorted(experiments), *git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags").splitlines()]
-        choose(rev, known, where, "commit or experiment")
+        named = {kind: git(root, "for-each-ref", "--sort=-version:refname", "--format=%(refname:strip=2)", f"refs/{folder}").splitlines()
+                 for kind, folder in (("branch", "heads"), ("tag", "tags"))} | {"experiment": sorted(experiments)}
+        told = "".join(f"; {kind} {some(names)}" for kind, names in named.items() if names)
+        raise InputError(f"{where}: unknown revision {rev!r}; allowed: {allowed}{told}{nearest(rev, sum(named.values(), []))}")
     return experiments[rev]
 
 
@@ -73,10 +76,10 @@ class Workspace:
 class Revision:
     """The files at a commit or a DVC experiment, under the name it was asked for."""
 
-    def __init__(self, root: Path, rev: str, where: str = "--rev"):
+    def __init__(self, root: Path, rev: str, where: str = "--rev", allowed: str = "any commit"):
         if not git(root, "rev-parse", "--git-dir"):
             raise InputError(f"{root}: not in a git repository, so there is no {rev!r}; run git init and commit first")
-        self.root, self.name, self.commit = root, rev, resolve(root, rev, where)
+        self.root, self.name, self.commit = root, rev, resolve(root, rev, where, allowed)
 
     def read(self, path: str) -> bytes | None:
         with Objects(self.root) as objects:

@@ -19,6 +19,7 @@ from pipelines.cluster.slots import ClusterSlots
 from pipelines.cluster.workers import Runner, Worker, WorkerLost
 from pipelines.flow import ONE_THREAD
 from pipelines.graph import Graph, Plan, Stage
+from pipelines.names import some
 from pipelines.processes import Outcome, Processes
 from pipelines.provenance import LIBRARIES
 from stages.files import remove, replacing
@@ -292,8 +293,3 @@ def files_of(root: Path, paths: Iterable[str]) -> list[str]:
 def inside(path: str, folders: Iterable[str]) -> bool:
     """Whether a path a worker named is one of `folders` or in one, and stays there."""
     return os.path.normpath(path) == path and any(Path(path).is_relative_to(folder) for folder in folders)
-
-
-def some(names: Iterable[str], most: int = 5) -> str:
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.names import some
 from pipelines.yaml_file import read_yaml
 from stages.settings import InputError, nearest
 
@@ -246,11 +247,6 @@ def show(wanted: Plan) -> None:
     """Print a plan: one line a stage with its reasons and what it waits for."""
     for name, stage in wanted.stages.items():
         waits = [need for need in stage.needs if need in wanted.stages]
-        text = shortened(wanted.why[name], "; ") or "hangs on a stage above"
-        print(f"{name}: {text}" + (f"; waits for {shortened(waits, ', ')}" if waits else ""))
+        text = some(wanted.why[name], between="; ") or "hangs on a stage above"
+        print(f"{name}: {text}" + (f"; waits for {some(waits)}" if waits else ""))
     print(f"{len(wanted.stages)} of {len(wanted.scope)} stages to run")
-
-
-def shortened(items: Sequence[str], between: str, shown: int = 4) -> str:
-    more = f" (and {len(items) - shown} more)" if len(items) > shown else ""
-    return between.join(items[:shown]) + more

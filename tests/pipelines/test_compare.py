@@ -211,6 +211,11 @@ def test_the_command(history):
     assert "nothing moved" in run(history).stdout  # the last commit against the workspace
 
 
+def test_a_revision_given_twice_is_noted_once(history):
+    (history / "reports/provenance.json").unlink()
+    assert [line.partition(":")[0] for line in compare(history, ["workspace", "workspace"]).warnings] == ["workspace"]
+
+
 def test_markdown_keeps_its_columns(history):
     metrics(history, "vae", headline="auc", **{"a|<b>": of(1.0)})
     text = markdown(compare(history, ["three"]))
@@ -218,7 +223,8 @@ def test_markdown_keeps_its_columns(history):
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
-    (["oen"], "error: revision: unknown commit or experiment 'oen'; allowed: master, one, three, two (did you mean 'one'?)\n"),
+    (["oen"], "error: revision: unknown revision 'oen'; allowed: any commit, workspace; branch master; tag two, three, one "
+              "(did you mean 'one'?)\n"),
     (["empty", "one"], "error: empty: no readable file in reports/metrics/; allowed: what `git log -- reports/metrics` lists, "
                        "or workspace\n"),
 ])

@@ -194,8 +194,9 @@ def test_settings_are_read_before_dvc_reads_them_and_checked_before_the_plan_is_
     assert (wrong.returncode, wrong.stderr, wrong.stdout) == (2, "error: params.yaml: unknown setting 'runz'\n", "")
     (done / "params.yaml").write_text(before)
     assert "nothing to do" in repro(done).stdout
-    wrong = repro(done, "--api", api, "--force")
-    assert (wrong.returncode, wrong.stderr, wrong.stdout) == (1, "error: params.yaml.runs.vae.model: d is too much\n", "")
+    for more in (["--api", api], ["--dry"], ["--estimate"]):
+        wrong = repro(done, "--force", *more)
+        assert (wrong.returncode, wrong.stderr, wrong.stdout) == (1, "error: params.yaml.runs.vae.model: d is too much\n", "")
 
 
 def test_a_full_disk_is_one_line(done):

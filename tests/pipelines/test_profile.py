@@ -88,7 +88,8 @@ def test_dvc_exp_run_with_temp_leaves_the_workspace_and_is_published_by_name(stu
     entry = json.loads((studied / "reports/study/more.json").read_text())
     assert entry["params"]["model"] == {"d": 9} and entry["hours"] is None and entry["machine"] is None
     wrong = module(studied, "publish", "study", "--rev", "mien")
-    assert wrong.returncode == 2 and "unknown commit or experiment 'mien'; allowed: mine, master (did you mean 'mine'?)" in wrong.stderr
+    assert wrong.returncode == 2
+    assert "unknown revision 'mien'; allowed: any commit; branch master; experiment mine (did you mean 'mine'?)" in wrong.stderr
 
 
 def test_wrong_profiles_are_one_line(studied):
