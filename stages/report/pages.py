@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,14 @@ import jinja2
 from stages.params import NO_FEATURES, leaves
 from stages.report import charts, numbers
 from stages.report.compare import dataset_entry, run_lines
-from stages.report.inputs import Claim, Inputs, Name, Run, Table, Value
+from stages.report.inputs import Claim, Inputs, Metrics, Name, Run, Table, Value
 from stages.report.numbers import name_of
 from stages.report.studies import PROFILES, Beyond, Study, answers
 
 TEMPLATES = Path(__file__).parent / "templates"
 ASSETS = ("style.css", "charts.js", "icon.svg")
+
+COLLAPSED = 0.1  # nats: a KL below it is that of a code without use
 
 # order and words of the domains
 DOMAINS = {
@@ -215,6 +218,7 @@ def run_context(inputs: Inputs, run: Run, beyond: Beyond) -> dict:
         "lines": lines,
         "curves": curves,
         "card": card(inputs, run),
+        "collapsed": collapsed(metrics) if metrics else "",
         "settings": run_settings(inputs, run),
         "contents": [(key, label) for key, label, shown in parts if shown],
         "files": [(label, address) for label, address, there in files if there],
@@ -224,6 +228,18 @@ def run_context(inputs: Inputs, run: Run, beyond: Beyond) -> dict:
                       for profile, runs in beyond.studies.items() if run.name in runs],
         "others": [other for other in inputs.runs.values() if other.dataset is run.dataset and other is not run],
     }
+
+
+def collapsed(metrics: Metrics) -> str:
+    """What to say of a code that says nothing of its input, by active units and KL (nats); empty where it does, or has neither metric."""
+    found = {key: metrics.values[key].mean for key in ("active_units", "kl") if key in metrics.values}
+    found = {key: mean for key, mean in found.items() if mean is not None}
+    if found.get("active_units") != 0 and found.get("kl", math.inf) >= COLLAPSED:
+        return ""
+    said = {"active_units": "{} active units", "kl": "a KL of {} nats"}
+    probed = "; what a probe still reads there is a nearly constant code, standardised" if "probe_accuracy" in metrics.values else ""
+    return ("The code has collapsed: with " + " and ".join(said[key].format(numbers.figure(mean, "units")) for key, mean in found.items())
+            + f" it tells next to nothing of its input{probed}.")
 
 
 def run_settings(inputs: Inputs, run: Run) -> list[tuple[str, object]]:

@@ -1,5 +1,6 @@
 """The report as files: what it shows, that it stands on its own, that data cannot break out of it, and that bad input is one line."""
 
+import json
 import shutil
 import sys
 from html.parser import HTMLParser
@@ -102,6 +103,21 @@ def test_every_run_dataset_and_metric_has_its_place(make, monkeypatch):
     assert "ends are nodes" in pages["pages/validation.html"].text and "17" in pages["pages/validation.html"].text
     assert "44.2 ± 1.8" in run.text and "over 3 seeds" in run.text and "On public data" in pages["pages/studies.html"].text
     assert "reported by vae , gan" in pages["pages/glossary.html"].text
+
+
+def test_a_collapsed_code_is_called_so_and_no_other(make, monkeypatch):
+    folder = make()
+    path = folder / "reports" / "metrics" / "vae.json"
+    given = json.loads(path.read_text())
+    for units, kl, shown in ((0.0, 0.5, "0 active units and a KL of 0.5 nats"), (3.0, 0.02, "3 active units and a KL of 0.02 nats"),
+                             (None, 0.02, "with a KL of 0.02 nats"), (1.0, 0.2, None), (None, 4.0, None)):
+        given["kl"]["mean"] = kl
+        given.pop("active_units", None)
+        path.write_text(json.dumps(given if units is None else {**given, "active_units": {"mean": units, "sd": None, "n": 1}}))
+        pages = render(folder, monkeypatch)
+        text = pages["pages/run-vae.html"].text
+        assert ("The code has collapsed" in text) == (shown is not None) and (shown or "") in text
+        assert "collapsed" not in pages["pages/run-gan.html"].text  # has neither metric
 
 
 def test_text_from_data_is_escaped_everywhere(make, monkeypatch):
