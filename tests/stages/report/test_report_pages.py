@@ -109,8 +109,8 @@ def test_a_collapsed_code_is_called_so_and_no_other(make, monkeypatch):
     folder = make()
     path = folder / "reports" / "metrics" / "vae.json"
     given = json.loads(path.read_text())
-    for units, kl, shown in ((0.0, 0.5, "0 active units and a KL of 0.5 nats"), (3.0, 0.02, "3 active units and a KL of 0.02 nats"),
-                             (None, 0.02, "with a KL of 0.02 nats"), (1.0, 0.2, None), (None, 4.0, None)):
+    for units, kl, shown in ((0.0, 0.5, "0 active units and a KL of 0.500 nats"), (3.0, 0.02, "3 active units and a KL of 0.0200 nats"),
+                             (None, 0.02, "with a KL of 0.0200 nats"), (1.0, 0.2, None), (None, 4.0, None)):
         given["kl"]["mean"] = kl
         given.pop("active_units", None)
         path.write_text(json.dumps(given if units is None else {**given, "active_units": {"mean": units, "sd": None, "n": 1}}))
