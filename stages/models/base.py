@@ -46,7 +46,9 @@ class Model(nn.Module):
         encode(x) -> [B, D]; sample(n, generator) -> [n, ...]; reconstruct(x) -> like x; score(h, r, t) -> [B] (higher is likelier);
         log_likelihood(x, k, generator) -> [B] in nats; bound(x, generator) -> (distortion [B], rate [B, D]) in nats;
         tail_scores(h, r), head_scores(r, t) -> [B, entities]; logits(x) -> [B, classes]; features(x) -> [B, D];
-        vectors() -> {name: [N, D] float32}.
+        vectors() -> {name: [N, D] float32}; raw_sample(n, generator), as sample, of weights that are not averaged.
+        `sample_of` = ("class" or "code", K), else None: sample(n, generator, of) makes the classes or categories `of`, int64 [n] below K;
+        of a code, clusters(x) -> [B, K] are the logits of the category that x is made of.
     """
 
     kinds: tuple[str, ...] = ()
@@ -54,6 +56,7 @@ class Model(nn.Module):
     train_defaults: Mapping[str, Any] = {}
     adversarial = False
     per_example = False
+    sample_of: tuple[str, int] | None = None
     phases: tuple[Phase, ...] = (Phase("main"),)
 
     def loss(self, batch: dict[str, Tensor], phase: str, step: int) -> tuple[Tensor, dict[str, Tensor]]:

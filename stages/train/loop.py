@@ -260,6 +260,8 @@ class _Steps:
                 prefix = "" if len(model.phases) == 1 else f"{phase.name}_"
                 values = self.among.mean({"loss": loss.item(), **{f"{prefix}{k}": v.item() for k, v in parts.items()}})
                 _finite({**values, "gradient norm": norm.item()}, phase.name, step)
+                if model.adversarial:  # what reaches each player, a curve of its own
+                    values[f"{prefix}gradient_norm"] = norm.item()
                 optimizer.step()
                 self._average(phase)
                 model.after_update(phase.name, step)
