@@ -42,6 +42,7 @@ What a baseline may choose it chooses as the model does: on the validation split
 | `majority` | the commonest label | – |
 | `common_neighbours`, `adamic_adar`, `preferential_attachment` | scores of a pair of nodes from the training graph | – |
 | `floor` | real data in place of samples: the best there is, not a method | – |
+| `supervised` | the feature net, trained on all labels of train: a ceiling, not a rival | – |
 | `gaussian` | full-covariance Gaussian fitted to train: samples, exact likelihood | ridge of the likelihood, on valid |
 | `pca` | codes: principal components as wide as the model's; likelihood of probabilistic PCA | – |
 | `raw_pixels`, `untrained` | codes: the pixels, the same encoder at its start | – |

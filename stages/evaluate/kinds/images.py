@@ -39,14 +39,19 @@ class Evaluation(Kind):
             metrics |= self.of_logits(self.through(model.logits, "test"))
         if hasattr(model, "sample"):
             metrics |= self.of_samples(self.samples(model, seed))
+        if hasattr(model, "raw_sample") and self.net is not None:
+            made = model.raw_sample(self.count, torch.Generator().manual_seed(seed))
+            metrics["fid_raw"] = distribution.frechet_distance(self.real, self.features(made))
         if hasattr(model, "reconstruct"):
             made = torch.cat([model.reconstruct(x) for x in self.batches("test")])
-            metrics["reconstruction_mse"] = generative.reconstruction_error(model, self.x["test"])
-            if self.net is not None:
-                metrics["fid_reconstruction"] = distribution.frechet_distance(self.real, self.features(made))
+            metrics |= {"reconstruction_mse": generative.reconstruction_error(model, self.x["test"]), **self.of_reconstructions(made)}
         if hasattr(model, "encode"):
             codes = {s: self.through(model.encode, s) for s in ("train", "test")}
             metrics |= {"active_units": float(probes.active_units(codes["test"])), **self.of_codes(codes), **self.of_clusters(codes)}
+        if getattr(model, "sample_of", None) and self.labelled:
+            if model.sample_of[0] == "code":  # the model's own clusters; those of k-means on its codes keep a name of their own
+                metrics = {f"{k}_kmeans" if k in ("hungarian_accuracy", "nmi", "ari") else k: v for k, v in metrics.items()}
+            metrics |= self.of_asked(model, seed)
         if hasattr(model, "log_likelihood"):
             metrics |= self.of_bounds(model, seed)
         if hasattr(model, "rows"):
@@ -56,6 +61,39 @@ class Evaluation(Kind):
         if hasattr(model, "encode") and "train.factors" in self.data:
             metrics |= self.of_factors(codes)
         return metrics
+
+    def of_reconstructions(self, made) -> dict[str, float]:
+        """Of reconstructions of the test images, [n, C, H, W]."""
+        metrics = {"reconstruction_ratio": generative.reconstruction_ratio(array(made.flatten(1)), self.flat["test"], self.flat["train"])}
+        if self.net is None:
+            return metrics
+        metrics["fid_reconstruction"] = distribution.frechet_distance(self.real, self.features(made))
+        if hasattr(self.net, "logits") and self.labelled:
+            rows = self.rows["test"]
+            metrics["reconstruction_accuracy"] = float((self.seen(made)[rows] == self.y["test"][rows]).mean())
+        return metrics
+
+    def of_asked(self, model, seed) -> dict[str, float]:
+        """Samples that were asked for by class, or by category of a code: categories are matched to classes on the training images."""
+        kind, choices = model.sample_of
+        of = torch.arange(choices).repeat(max(1, self.count // choices))
+        metrics, asked = {}, of.numpy()
+        if kind == "code":
+            clusters = {s: self.through(model.clusters, s).argmax(1) for s in ("train", "test")}
+            train, train_labels, test, test_labels = self.probed(clusters)
+            metrics = clustering.agreement((train, train_labels), (test, test_labels))
+            matched = np.full(choices, -1)
+            found = clustering.match(train, train_labels)
+            matched[: len(found)] = found
+            asked = matched[asked]
+        if hasattr(self.net, "logits"):
+            seen = self.seen(model.sample(len(of), torch.Generator().manual_seed(seed), of))
+            metrics[f"{kind}_accuracy"] = float((seen == asked).mean())
+        return metrics
+
+    def seen(self, x) -> np.ndarray:
+        """The class that the feature net sees in each image."""
+        return torch.cat([self.net.logits(part).argmax(1) for part in x.split(ROWS)]).numpy()
 
     def of_bounds(self, model, seed) -> dict[str, float]:
         """Bounds on the likelihood of the images, or of the binary images drawn from them that the model's likelihood is of."""
@@ -99,9 +137,21 @@ class Evaluation(Kind):
             explained = (principal["train"] ** 2).sum() / ((self.flat["train"] - self.flat["train"].mean(0)) ** 2).sum()
             found["pca"] = {**self.of_codes(principal), "explained_variance": float(explained),
                             "reconstruction_mse": float(error.mean() / self.flat["test"].shape[1])}
+            if hasattr(model, "reconstruct"):
+                mean = self.flat["train"].mean(0)
+                restored = mean + principal["test"] @ np.linalg.lstsq(principal["train"], self.flat["train"] - mean, rcond=None)[0]
+                found["pca"] |= self.of_reconstructions(torch.from_numpy(restored).float().clamp(0, 1).view(self.x["test"].shape))
             found["untrained"] = self.of_codes(random)
             found["raw_pixels"] = self.of_codes(self.flat)
             found["kmeans"] = self.of_clusters(self.flat)
+        if getattr(model, "sample_of", None) and model.sample_of[0] == "code":
+            found["kmeans"] = self.of_clusters(self.flat)
+        if hasattr(self.net, "logits") and self.labelled and not hasattr(model, "logits"):
+            accuracy = self.of_logits(self.through(self.net.logits, "test"))["accuracy"]
+            asked = [f"{model.sample_of[0]}_accuracy"] if getattr(model, "sample_of", None) else []
+            names = [*asked, *(["probe_accuracy"] if hasattr(model, "encode") else []),
+                     *(["reconstruction_accuracy"] if hasattr(model, "reconstruct") else [])]
+            found["supervised"] = dict.fromkeys(names, accuracy)
         if hasattr(model, "logits") and self.labelled:
             found["raw_pixels"] = found.get("raw_pixels", {}) | {"accuracy": probes.probe_accuracy(*self.probed(self.flat))}
             majority = np.bincount(self.y["train"][self.rows["train"]]).argmax()
@@ -182,6 +232,8 @@ class Evaluation(Kind):
             gallery.picture("copies", pictures.beside(first[:16], pictures.to_bytes(self.x["train"][near].numpy()), 8),
                             "Samples above their nearest training images", "Two images are the same where the model copied one.")
             self.class_table(made, names, gallery)
+        if getattr(model, "sample_of", None):
+            self.asked(model, names, gallery, seed)
         if hasattr(model, "reconstruct"):
             made = pictures.to_bytes(model.reconstruct(self.x["test"][:32]).numpy())
             gallery.picture("reconstructions", pictures.beside(real[:32], made, 8), "Test images above their reconstructions",
@@ -196,13 +248,26 @@ class Evaluation(Kind):
         if hasattr(model, "logits") and self.labelled:
             self.confusion(model, names, real, gallery)
 
+    def asked(self, model, names, gallery, seed):
+        """A row of samples for each class or category, and which classes a category stands for."""
+        kind, choices = model.sample_of
+        shown = min(choices, 30)
+        made = model.sample(10 * shown, torch.Generator().manual_seed(seed), torch.arange(shown).repeat_interleave(10))
+        said = f"{shown} rows, one a class." if kind == "class" else f"{shown} rows, one a category, as the head tells them apart."
+        gallery.picture("asked", pictures.grid(pictures.to_bytes(made.numpy()), 10), f"Samples of each {kind}", said)
+        if kind == "code" and self.labelled and choices <= 30 and self.classes <= 30:
+            rows = self.rows["test"]
+            table = np.zeros((choices, self.classes), int)
+            np.add.at(table, (self.through(model.clusters, "test").argmax(1)[rows], self.y["test"][rows]), 1)
+            gallery.table("Categories that the head finds, against classes", ["category", *map(str, names)],
+                          [[str(i), *row.tolist()] for i, row in enumerate(table)], "Test images.")
+
     def class_table(self, made, names, gallery):
         if self.net is None or not hasattr(self.net, "logits") or not self.labelled:
             return
         counts = {}
         for title, x in (("samples", made), ("test", self.x["test"])):
-            found = torch.cat([self.net.logits(part).argmax(1) for part in x.split(ROWS)])
-            counts[title] = np.bincount(found.numpy(), minlength=self.classes) / len(x)
+            counts[title] = np.bincount(self.seen(x), minlength=self.classes) / len(x)
         gallery.table("Classes of the samples", ["class", "share of samples", "share of test images"],
                       [[str(n), counts["samples"][i], counts["test"][i]] for i, n in enumerate(names)], "As the feature net sees them.")
 
