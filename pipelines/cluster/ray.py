@@ -13,6 +13,9 @@ from pathlib import Path
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# where there is a token `ray start` asks everybody for it, and what connects shows it only in this mode
+if os.environ.get("RAY_AUTH_TOKEN") or Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token").is_file():
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -40,7 +43,7 @@ def connect(address: str, root: Path) -> Ray:
     except Exception as error:  # each way of connecting has its own kinds
         said = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"--runner ray://{address}: no Ray cluster answers there ({said[:200]}); start one with: ray start --head "
-                         "--node-ip-address 127.0.0.1 --disable-usage-stats") from None
+                         "--disable-usage-stats") from None
     return Ray()
 
 
