@@ -10,6 +10,7 @@ from stages.evaluate import pictures
 
 STEPS = 8  # images of a traversal or of a way between two images
 UNITS = 10  # units shown
+ACTIVE = 0.01  # variance of the posterior mean over images above which a unit counts as active (Burda et al. 2016)
 REACH = 2.0  # standard deviations of a unit to each side
 
 
@@ -39,16 +40,36 @@ def between(model, codes: Tensor, pairs: int) -> Tensor:
     return model.decode((first + way * (last - first)).flatten(0, 1))
 
 
-def exhibit(model, codes: np.ndarray, gallery) -> None:
-    """Pictures of a model that can `decode` codes; `codes` [n, D] of test images."""
+def use(indices: np.ndarray, values: int, cell: int = 8) -> np.ndarray:
+    """Picture of how often each value is taken: a row a position, a column a value, often used ones first; black is the most frequent.
+
+    indices int [n, positions] -> uint8 [positions * cell, values * cell, 3].
+    """
+    counts = np.stack([np.bincount(column, minlength=values) for column in indices.T])
+    counts = counts[:, np.argsort(-counts.sum(0), kind="stable")]
+    grey = np.round(255 * (1.0 - np.sqrt(counts / counts.max()))).astype(np.uint8)  # the root shows rare ones too
+    return np.repeat(grey.repeat(cell, 0).repeat(cell, 1)[..., None], 3, -1)
+
+
+def exhibit(model, codes: np.ndarray, gallery, indices: np.ndarray | None = None) -> None:
+    """Pictures of a model that can `decode` codes; `codes` [n, D] of test images, `indices` [n, positions] of discrete ones."""
+    if indices is not None:
+        values = len(model.rows) if hasattr(model, "rows") else model.config.classes
+        told = codebook_use(indices, values)
+        gallery.picture("codebook", use(indices, values), "Use of the codes",
+                        f"A row a position, a column one of {values} values, often used ones first, darker where test images take it more; "
+                        f"perplexity {told['codebook_perplexity']:.3g}, {told['dead_codes']:.0f} never taken.")
     codes = torch.from_numpy(codes).float()
     if hasattr(model, "posterior"):
         variances = codes.var(0).numpy()
-        units = np.argsort(-variances, kind="stable")[:UNITS]
+        order = np.argsort(-variances, kind="stable")
+        active = int((variances > ACTIVE).sum())
+        units = order[: min(max(active, 1), UNITS)]
         made = pictures.to_bytes(traversals(model, codes, units).numpy())
         said = ", ".join(f"{u} (variance {variances[u]:.2g})" for u in units)
         gallery.picture("traversals", pictures.grid(made, STEPS), "What each unit does",
-                        f"A row a unit, from {REACH:g} deviations below the median code to as many above; units {said}.")
+                        f"{active} of {len(variances)} units are active. A row a unit, from {REACH:g} deviations below the median code "
+                        f"to as many above; units {said}.")
     if len(codes) >= 12:
         made = pictures.to_bytes(between(model, codes, 6).numpy())
         gallery.picture("between", pictures.grid(made, STEPS), "Ways between two test images",

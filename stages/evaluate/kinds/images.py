@@ -244,7 +244,8 @@ class Evaluation(Kind):
                             "Each dot a test image at the first two principal directions of its code; classes: "
                             f"{pictures.legend([str(n) for n in names]) or 'none'}.")
         if hasattr(model, "encode") and hasattr(model, "decode"):
-            latents.exhibit(model, codes, gallery)
+            indices = self.through(model.indices, "test").astype(np.int64) if hasattr(model, "indices") else None
+            latents.exhibit(model, codes, gallery, indices)
         if hasattr(model, "logits") and self.labelled:
             self.confusion(model, names, real, gallery)
 
