@@ -58,7 +58,7 @@ def sampling_seed(evaluation: int, training: int) -> int:
 def summarised(values: list[dict[str, float]]) -> dict[str, dict]:
     """{metric: {mean, sd, n}} over seeds; sd with n - 1, None for one seed, which shows its `Repeated.spread` where it has one.
 
-    A metric that some seed lacks is averaged over the others.
+    Of several seeds `values` has each one's, for differences within a seed. A metric that some seed lacks is averaged over the others.
     Raises ValueError for a value that is no finite number.
     """
     found = {}
@@ -68,6 +68,8 @@ def summarised(values: list[dict[str, float]]) -> dict[str, dict]:
         if not np.isfinite(numbers).all():
             raise ValueError(f"{name} is {numbers[~np.isfinite(numbers)][0]}")
         found[name] = {"mean": numbers.mean(), "sd": numbers.std(ddof=1) if len(numbers) > 1 else None, "n": len(numbers)}
+        if len(values) > 1 and len(given) == len(values):
+            found[name]["values"] = numbers.tolist()
         if len(given) == 1 and getattr(given[0], "spread", None) is not None:
             found[name]["spread"] = given[0].spread
     return found

@@ -35,12 +35,16 @@ class Name:
 
 @dataclass(frozen=True)
 class Value:
-    """A metric over `n` seeds; None where the number was not finite. `spread`: over repetitions inside one seed's evaluation."""
+    """A metric over `n` seeds; None where the number was not finite. `spread`: over repetitions inside one seed's evaluation.
+
+    `values`: of each seed, in the order of the run's seeds, where there are several and all have one.
+    """
 
     mean: float | None
     sd: float | None = None
     n: int = 1
     spread: float | None = None
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

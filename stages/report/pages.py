@@ -14,6 +14,7 @@ import jinja2
 from stages.params import NO_FEATURES, leaves
 from stages.report import charts, numbers
 from stages.report.compare import dataset_entry, run_lines
+from stages.report.factorial import squares
 from stages.report.inputs import Claim, Inputs, Metrics, Name, Run, Table, Value
 from stages.report.numbers import name_of
 from stages.report.studies import PROFILES, Beyond, Study, answers
@@ -36,11 +37,13 @@ def render(inputs: Inputs, beyond: Beyond | None = None) -> dict[str, str]:
     """Every page of the report by its address under reports/."""
     beyond = beyond or Beyond()
     used = [d for d in DOMAINS if any(dataset.settings.domain == d for dataset in inputs.datasets.values())]
+    unary = squares(inputs, beyond.studies)
     nav = [
         {"address": "index.html", "title": "Overview"},
         *({"address": domain_address(d), "title": DOMAINS[d][0]} for d in used),
         *([{"address": "pages/questions.html", "title": "Questions"}] if beyond.questions else []),
         *([{"address": "pages/studies.html", "title": "Studies"}] if any(beyond.studies.values()) else []),
+        *([{"address": "pages/bigbigan.html", "title": "2 × 2"}] if unary else []),
         *([{"address": "pages/claims.html", "title": "Claims"}] if inputs.claims else []),
         {"address": "pages/validation.html", "title": "Validation"},
         {"address": "pages/glossary.html", "title": "Glossary"},
@@ -69,6 +72,8 @@ def render(inputs: Inputs, beyond: Beyond | None = None) -> dict[str, str]:
     if any(beyond.studies.values()):
         page("pages/studies.html", "studies.html", profiles=[(key, *PROFILES[key], study_groups(inputs, runs, beyond))
                                                              for key, runs in beyond.studies.items() if runs])
+    if unary:
+        page("pages/bigbigan.html", "factorial.html", squares=unary, profiles=PROFILES)
     if inputs.claims:
         page("pages/claims.html", "claims.html", claims=[(claim, claim_chart(claim)) for claim in inputs.claims])
     page("pages/validation.html", "validation.html", datasets=list(inputs.datasets.values()))

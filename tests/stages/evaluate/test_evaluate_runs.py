@@ -325,7 +325,7 @@ def test_points_are_held_against_their_modes(tmp_path):
 
 def test_mean_and_deviation_over_seeds():
     found = stage.summarised([{"a": 1.0, "b": 5.0}, {"a": 3.0}, {"a": 5.0}])
-    assert found == {"a": {"mean": 3.0, "sd": 2.0, "n": 3}, "b": {"mean": 5.0, "sd": None, "n": 1}}
+    assert found == {"a": {"mean": 3.0, "sd": 2.0, "n": 3, "values": [1.0, 3.0, 5.0]}, "b": {"mean": 5.0, "sd": None, "n": 1}}
 
 
 def test_one_seed_shows_the_spread_of_its_repetitions_and_several_show_their_own():
