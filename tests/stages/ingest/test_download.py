@@ -49,7 +49,7 @@ def server(monkeypatch, tmp_path):
     running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     running.files, running.seen, running.cut, running.ranges = {"/data.bin": DATA}, [], len(DATA), True
     running.url = lambda name: f"http://127.0.0.1:{running.server_port}/{name}"
-    threading.Thread(target=running.serve_forever, daemon=True).start()
+    threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
     yield running
     running.shutdown()
     running.server_close()

@@ -1,4 +1,4 @@
-"""`python -m stages.validate` as a process: exit codes, the one line, and what is and is not written."""
+"""`python -m stages.validate`: exit codes, the one line, and what is and is not written."""
 
 from __future__ import annotations
 
@@ -21,19 +21,43 @@ def documents(n=40):
     return pl.DataFrame([(f"d{i}", None, f"word{i} سلام", "a", None) for i in range(n)], TEXT, orient="row")
 
 
-def run(folder, raw, frame, validate=None, dataset="toy", own=None):
-    """(exit code, stderr, stdout) of the stage on `frame`."""
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """(exit code, stderr, stdout) of the stage in this process: one of its own takes seconds to load what it needs."""
+    from stages.command import command
+    from stages.validate.__main__ import main
+
+    def call(folder, words):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", ["validate", *words])
+        code = 0
+        try:
+            command(main)
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capsys.readouterr()
+        return code, err, out
+
+    return lambda *given, **more: on(call, *given, **more)
+
+
+def process(folder, words):
+    done = subprocess.run([sys.executable, "-m", "stages.validate", *words], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
+                          capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stderr, done.stdout
+
+
+def on(call, folder, raw, frame, validate=None, dataset="toy", own=None):
+    """What `call` says of the stage on `frame`."""
     raw(folder / "data/raw/toy", "documents", {"documents": frame})
     entry = {"domain": "corpora", "source": "path", "name": "toy.csv", "options": {}, "validate": own or {}, "prepare": {}}
     settings = {"split": {"salt": "s", "valid": 0.1, "test": 0.1}, "validate": {"corpora": {"min_vocabulary": 20, **(validate or {})}},
                 "datasets": {"toy": entry}, "train": {}, "runs": {}}
     (folder / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "stages.validate", dataset, "--in", "data/raw/toy", "--clean", "data/clean/toy",
-         "--quarantine", "data/quarantine/toy.parquet", "--report", "reports/validation/toy"],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120)
-    assert done.stdout.count("\n") <= 1
-    return done.returncode, done.stderr, done.stdout
+    code, err, out = call(folder, [dataset, "--in", "data/raw/toy", "--clean", "data/clean/toy", "--quarantine",
+                                   "data/quarantine/toy.parquet", "--report", "reports/validation/toy"])
+    assert out.count("\n") <= 1
+    return code, err, out
 
 
 def files(folder):
@@ -41,7 +65,7 @@ def files(folder):
 
 
 def test_a_good_dataset_ends_quietly_with_its_outputs_and_nothing_else(tmp_path, raw):
-    assert run(tmp_path, raw, documents()) == (0, "", "")
+    assert on(process, tmp_path, raw, documents()) == (0, "", "")
     assert files(tmp_path) == ["data/clean/toy/documents.parquet", "data/clean/toy/source.json", "data/quarantine/toy.parquet",
                                "data/raw/toy/documents.parquet", "data/raw/toy/source.json", "params.yaml",
                                "reports/validation/toy/index.html", "reports/validation/toy/summary.json"]
@@ -49,14 +73,14 @@ def test_a_good_dataset_ends_quietly_with_its_outputs_and_nothing_else(tmp_path,
     assert quarantine.columns == ["table", "row", "expectation", "column", "reason", "record"] and quarantine.is_empty()
 
 
-def test_rows_set_aside_are_one_line_with_their_reasons(tmp_path, raw):
+def test_rows_set_aside_are_one_line_with_their_reasons(tmp_path, raw, run):
     row = pl.int_range(pl.len())
     frame = documents().with_columns(text=pl.when(row < 3).then(None).when(row == 3).then(pl.lit("\ufffd")).otherwise(pl.col("text")))
     assert run(tmp_path, raw, frame) == (0, "", "toy: 4 of 40 rows set aside (missing text 3, no_replacement_characters 1), "
                                                 "see data/quarantine/toy.parquet and reports/validation/toy/index.html\n")
 
 
-def test_a_failed_table_stops_with_one_line_and_leaves_the_page_but_no_clean_data(tmp_path, raw):
+def test_a_failed_table_stops_with_one_line_and_leaves_the_page_but_no_clean_data(tmp_path, raw, run):
     (tmp_path / "data/clean/toy").mkdir(parents=True)
     (tmp_path / "data/clean/toy/old").touch()
     frame = documents().with_columns(text=pl.when(pl.int_range(pl.len()) < 10).then(pl.lit("\ufffd")).otherwise(pl.col("text")))
@@ -79,7 +103,7 @@ def test_a_failed_table_stops_with_one_line_and_leaves_the_page_but_no_clean_dat
     ({"own": {"max_label_share": 2}}, "params.yaml.datasets.toy.validate.max_label_share: 2"),
     ({"dataset": "toi"}, "unknown dataset 'toi'; allowed: toy (did you mean 'toy'?)"),
 ])
-def test_wrong_settings_are_one_line_before_any_work(tmp_path, raw, given, line):
+def test_wrong_settings_are_one_line_before_any_work(tmp_path, raw, run, given, line):
     code, said, _ = run(tmp_path, raw, documents(), **given)
     assert code == 2 and said.count("\n") == 1 and line in said
     assert not (tmp_path / "reports").exists() and not (tmp_path / "data/clean").exists()
