@@ -43,6 +43,9 @@ class Model(Base):
         if not config.hidden and config.latent >= pixels:
             raise InputError(f"model.latent: {config.latent} units hold all {pixels} pixels: a linear autoencoder must be narrower; "
                              f"allowed: 1 to {pixels - 1}")
+        if config.latent > pixels:
+            raise InputError(f"model.latent: {config.latent} units are more than the image's {pixels} pixels, so there is no PCA of that "
+                             f"width to compare with; allowed: 1 to {pixels}")
         self.config, self.shape = config, (depth, height, width)
         self.register_buffer("mean", torch.zeros(pixels))
         if config.hidden:

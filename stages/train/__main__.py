@@ -29,6 +29,7 @@ from stages.train.checkpoints import Store, key_of
 from stages.train.export import write_vectors
 from stages.train.group import follows, group, processes_of
 from stages.train.loop import DivergedError, pick_device, train
+from stages.train.memory import check_memory
 from stages.train.progress import Progress
 from stages.train.settings import check_processes, run_settings
 
@@ -144,6 +145,7 @@ def run(args: argparse.Namespace) -> None:
         for seed in seeds:
             torch.manual_seed(seed)
             model = module.Model(config, data.meta)
+            check_memory(model, -(-settings.batch_size // processes), args.run, device)
             parameters = sum(p.numel() for p in model.parameters())
             title = args.run if len(seeds) == 1 else f"{args.run} seed {seed}"
             unit, total = ("epochs", settings.epochs) if kernel else ("steps", settings.steps)

@@ -32,3 +32,12 @@ def log_normal(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
 def log_mean_exp(log_weights: Tensor, dim: int) -> Tensor:
     """log 1/K sum exp(w) along `dim`, without overflow: the importance-weighted bound from its weights (Burda et al. 2016, equation 8)."""
     return torch.logsumexp(log_weights, dim) - math.log(log_weights.shape[dim])
+
+
+def resampled(weights: Tensor, n: int) -> Tensor:
+    """n places of each row, place i of them n * weights[i] times on average: [B, k] that sum to 1 -> int64 [B, n].
+
+    One uniform number a row, n equal steps from it (systematic resampling): how often a place is taken is off by less than one.
+    """
+    steps = (torch.rand(len(weights), 1, device=weights.device) + torch.arange(n, device=weights.device)) / n
+    return torch.searchsorted(weights.cumsum(1), steps).clamp_(max=weights.shape[1] - 1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,9 +23,23 @@ LIKELIHOODS = ("gaussian", "bernoulli", "logistic")
 BINARISE = ("none", "dynamic", "fixed")
 
 
+class _LogBernoulli(torch.autograd.Function):
+    """Fewer passes over [..., D] than autograd makes of the library's function: this is where importance weights spend their time."""
+
+    @staticmethod
+    def forward(ctx, x, logits):
+        ctx.save_for_backward(x, logits)
+        return F.softplus(logits).addcmul_(x, logits, value=-1).sum(-1).neg_()
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, logits = ctx.saved_tensors
+        return None, torch.sub(x, torch.sigmoid(logits)).mul_(grad[..., None])
+
+
 def log_bernoulli(x: Tensor, logits: Tensor) -> Tensor:
-    """log p(x) of each pixel in nats; x in [0, 1], same shapes."""
-    return -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
+    """log p(x) = x l - log(1 + e^l) in nats, summed over the last axis: x in [0, 1] (a constant), broadcast to logits [..., D] -> [...]."""
+    return _LogBernoulli.apply(x, logits)
 
 
 def log_gaussian(x: Tensor, mean: Tensor, log_sigma: Tensor) -> Tensor:
@@ -79,9 +94,16 @@ class Pixels(nn.Module):
         """What the likelihood is of: grey images [B, ...] in [0, 1], or binary ones drawn from them."""
         return binarised(x, self.binarise, generator)
 
+    def check(self, images: np.ndarray) -> None:
+        """InputError unless they are grey levels [n, H, W, C], which all three likelihoods are of once divided by 255."""
+        if images.dtype != np.uint8:
+            low, high = (f"{float(v):g}" for v in (images.min(), images.max()))
+            raise InputError(f"train.images: {images.dtype} from {low} to {high} is outside what likelihood {self.kind} is of: "
+                             "uint8 grey levels 0 to 255; prepare the dataset again")
+
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """log p(x | output) in nats, summed over pixels: [..., D], [..., D] -> [...]."""
         if self.kind == "bernoulli":
-            return log_bernoulli(x.expand_as(output), output).sum(-1)
+            return log_bernoulli(x, output)
         log_of = log_gaussian if self.kind == "gaussian" else log_logistic
         return log_of(x, torch.sigmoid(output), self.log_scale).sum(-1)

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from stages.models.parts.gaussian import kl_to_standard, log_mean_exp, log_normal, reparameterise
-from stages.models.parts.likelihoods import binarised, log_logistic, noise_of
+from stages.models.parts.gaussian import kl_to_standard, log_mean_exp, log_normal, reparameterise, resampled
+from stages.models.parts.likelihoods import binarised, log_bernoulli, log_logistic, noise_of
 from stages.models.vae import Config, Model
 from stages.settings import InputError
+from stages.train import memory
 from stages.train.loop import train
 from stages.train.settings import TrainSettings
 
@@ -121,11 +122,10 @@ def test_a_planted_line_is_found():
 
 
 def test_scale_is_trained_only_where_the_likelihood_has_one_to_learn():
-    for config, learnt in ((Config(), True), (Config(sigma=0.1), False), (Config(likelihood="bernoulli"), False),
-                           (Config(likelihood="logistic"), True)):
-        scale = Model(config, META).pixels.log_scale
+    for settings, learnt in (({}, True), ({"sigma": 0.1}, False), ({"likelihood": "bernoulli"}, False), ({"likelihood": "logistic"}, True)):
+        scale = Model(Config(latent=2, **settings), META).pixels.log_scale
         assert isinstance(scale, nn.Parameter) and scale.requires_grad == learnt
-    assert Model(Config(sigma=0.1), META).pixels.log_scale.exp().item() == pytest.approx(0.1)
+    assert Model(Config(latent=2, sigma=0.1), META).pixels.log_scale.exp().item() == pytest.approx(0.1)
 
 
 def objective(config, x, seed=1):
@@ -200,13 +200,105 @@ def test_binary_images_are_drawn_with_the_grey_values_as_probabilities():
 
 
 @pytest.mark.parametrize(("settings", "said"), [
-    ({"objective": "iwae", "beta": 4.0}, "model.beta: 4"), ({"binarise": "dynamic"}, "likelihood: bernoulli"),
-    ({"likelihood": "bernoulli", "sigma": 0.1}, "model.sigma"), ({"channels": (4, 8)}, "cannot be halved")])
+    ({"objective": "iwae", "beta": 4.0}, "model.beta: 4"), ({"backward": 2, "draws": 5}, "model.backward: 2"),
+    ({"objective": "iwae", "draws": 5, "backward": 6}, "model.backward: 6"), ({"warmup": 10}, "model.warmup: 10"),
+    ({"objective": "iwae", "draws": 5, "gradient": "doubly"}, "model.gradient: doubly"),
+    ({"objective": "iwae", "draws": 5, "backward": 2, "upper": 3}, "model.upper: 3"), ({"binarise": "dynamic"}, "likelihood: bernoulli"),
+    ({"likelihood": "bernoulli", "sigma": 0.1}, "model.sigma"), ({"channels": (4, 8)}, "cannot be halved"),
+    ({"latent": 5}, "allowed: 1 to 4$")])
 def test_settings_that_contradict_each_other_are_one_line(settings, said):
     with pytest.raises(InputError, match=said):
-        Model(Config(**settings), META)
+        Model(Config(**{"latent": 2, **settings}), META)
 
 
 def test_convolutions_take_and_give_images():
     model = Model(Config(latent=3, channels=(4, 8)), {"shape": [8, 8, 1], "classes": 0})
     assert model.reconstruct(torch.rand(2, 1, 8, 8)).shape == (2, 1, 8, 8)
+
+
+def test_bernoulli_likelihood_and_its_gradient_are_the_library_s():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(3, 1, 6, generator=generator)
+    logits = (20 * torch.randn(3, 4, 6, generator=generator)).requires_grad_()
+    weight = torch.randn(3, 4, generator=generator)
+    found = torch.autograd.grad((weight * log_bernoulli(x, logits)).sum(), logits)[0]
+    library = -nn.functional.binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none").sum(-1)
+    assert torch.allclose(log_bernoulli(x, logits), library, rtol=1e-5)
+    assert torch.allclose(found, torch.autograd.grad((weight * library).sum(), logits)[0], atol=1e-6)
+
+
+def test_places_are_resampled_as_often_as_their_weight_says():
+    weights = torch.tensor([[0.5, 0.3, 0.2, 0.0]]).expand(20000, 4)
+    torch.manual_seed(0)
+    taken = torch.nn.functional.one_hot(resampled(weights, 3), 4).sum(1).float()
+    assert torch.allclose(taken.mean(0), 3 * weights[0], atol=0.01)
+    assert ((taken - 3 * weights).abs() < 1).all() and (taken.sum(1) == 3).all()  # systematic: off by less than one
+
+
+def encoder_and_decoder_gradient(x, seed, **settings):
+    torch.manual_seed(0)
+    model = Model(Config(latent=2, hidden=(4,), likelihood="bernoulli", objective="iwae", draws=6, **settings), META)
+    torch.manual_seed(seed)
+    loss, _ = model.loss({"images": x}, "main", 0)
+    loss.backward()
+    return loss.item(), torch.cat([p.grad.flatten() for p in (*model.encoder.parameters(), *model.decoder.parameters())])
+
+
+@pytest.mark.parametrize("settings", [{"backward": 2}, {"backward": 6, "gradient": "doubly"}])
+def test_gradients_of_resampled_draws_are_unbiased_and_the_value_is_the_bound(settings):
+    x = (torch.rand(2, 1, 2, 2, generator=torch.Generator().manual_seed(1)) < 0.5).float().repeat(1500, 1, 1, 1)
+    drawn = {name: [encoder_and_decoder_gradient(x, seed, **given) for seed in range(20)] for name, given in
+             (("all", {}), ("some", settings))}
+    mean, error = {}, {}
+    for name, found in drawn.items():
+        gradients = torch.stack([g for _, g in found])
+        mean[name], error[name] = gradients.mean(0), gradients.std(0) / len(found) ** 0.5
+    assert ((mean["all"] - mean["some"]).abs() < 5 * (error["all"] ** 2 + error["some"] ** 2).sqrt() + 1e-5).all()
+    assert mean["all"].abs().max() > 50 * error["all"].max()  # the gradient is far from nothing
+    assert drawn["all"][3][0] == pytest.approx(drawn["some"][3][0], rel=1e-6)  # the same noise, the same bound
+
+
+def test_steps_of_warming_up_are_those_of_the_elbo():
+    x = torch.rand(6, 1, 2, 2, generator=torch.Generator().manual_seed(3))
+    plain = objective(Config(latent=2, hidden=(4,)), x)[1]
+    for settings in ({}, {"backward": 3}):
+        warm = objective(Config(latent=2, hidden=(4,), objective="iwae", draws=9, warmup=1, **settings), x)[1]
+        assert warm.item() == plain.item()
+
+
+def test_binary_images_enter_centred_and_the_decoder_starts_at_their_mean():
+    images = (255 * np.random.default_rng(0).random((40, 2, 2, 1))).astype(np.uint8)
+    model = Model(Config(latent=2, hidden=(4,), likelihood="bernoulli", binarise="dynamic"), META)
+    model.begin({"train.images": images}, 0)
+    mean = images.mean(0)[..., 0] / 255
+    assert np.allclose(model.mean[0], mean, atol=1e-6)
+    assert np.allclose(torch.sigmoid(model.decoder[-1].bias.detach()), mean.ravel(), atol=1e-3)
+    assert torch.allclose(model.posterior(model.mean[None])[0], model.encoder(torch.zeros(1, 1, 2, 2)).chunk(2, 1)[0])
+
+
+def test_images_outside_the_likelihood_s_range_are_one_line_before_training():
+    images = np.full((4, 2, 2, 1), 1.5, np.float32)
+    with pytest.raises(InputError, match=r"^train.images: float32 from 1.5 to 1.5 is outside what likelihood gaussian is of: .*$"):
+        Model(Config(latent=2), META).begin({"train.images": images}, 0)
+
+
+def test_more_draws_than_memory_are_one_line_before_training(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda device: 2**30)
+    shape, cpu = {"shape": [28, 28, 1], "classes": 0}, torch.device("cpu")
+    memory.check_memory(Model(Config(draws=50), shape), 20, "iwae", cpu)
+    said = r"^run iwae: a training step holds 1000 images x 5000 draws .* about \d+\.\d GiB, but 1.0 GiB are free; .*$"
+    with pytest.raises(InputError, match=said):
+        memory.check_memory(Model(Config(draws=5000), shape), 1000, "iwae", cpu)
+
+
+def test_the_estimate_of_memory_is_near_what_autograd_keeps():
+    model, x = Model(Config(latent=10, hidden=(40,), draws=50), {"shape": [14, 14, 1], "classes": 0}), torch.rand(32, 1, 14, 14)
+    kept = {}
+
+    def seen(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(seen, lambda tensor: tensor):
+        model.loss({"images": x}, "main", 0)
+    assert 0.5 < sum(kept.values()) / model.step_bytes(32)[0] < 1.5
