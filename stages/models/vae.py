@@ -11,13 +11,13 @@ a second layer: q(h1|x) q(h2|h1), p(h2) p(h1|h2) p(x|h1); the rate of h1 is then
 Likelihoods and binarisation: parts/likelihoods.py.
 
 Binary images enter less their mean, and the decoder starts at it: at -1 for nearly all pixels the first steps saturate tanh units, and
-after 20 epochs of MNIST the bound stood at 120 nats where it is 103 after 5. Many draws at less cost, off by default: with `backward` = m all
-k draws are weighed without a gradient and m of them, resampled by their weights, are differentiated (unbiased: Burda et al., 3, for m = 1);
-`gradient: doubly` has less variance (Tucker et al. 2019, https://arxiv.org/abs/1810.04152); `warmup` begins with the ELBO (Burda et al.,
-table 2: a VAE trained on with k = 50 comes within 0.1 nats of k = 50 from the start).
+after 20 epochs of MNIST the bound stood at 120 nats where it is 103 after 5. Many draws at less cost, off by default: with `backward` = m
+all k draws are weighed without a gradient and m of them, resampled by their weights, are differentiated, which is unbiased; `gradient:
+doubly` has less variance (Tucker et al. 2019, https://arxiv.org/abs/1810.04152); `warmup` begins with the ELBO, whose steps cost least.
 
 Deviations, and what they cost: the variance of the Gaussian is learnt by default (without that it blurs or collapses on grey images);
-SiLU in place of tanh by default; samples are the means p(x|z), not draws of noisy pixels; IWAE's gradient is by default that of the bound. On small data the bound on held-out images turns up after about a thousand steps (the curve shows it)
+SiLU in place of tanh by default; samples are the means p(x|z), not draws of noisy pixels; IWAE's gradient is by default that of the
+bound. On small data the bound on held-out images turns up after about a thousand steps (the curve shows it)
 while the samples still improve; 1,500 steps are a compromise between the two. `train.patience` stops where the bound is best.
 """
 

@@ -2,9 +2,12 @@
 
 import itertools
 import math
+import statistics
+from collections import Counter
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from sklearn.metrics import mutual_info_score
 
 from stages.evaluate import disentanglement as d
@@ -81,3 +84,59 @@ def test_a_factor_that_does_not_vary_is_left_out():
     still = np.concatenate([GRID, np.zeros((len(GRID), 1), int)], 1)
     assert d.mig(PERFECT, still) == pytest.approx(d.mig(PERFECT, GRID))
     assert d.factor_vae(PERFECT, still, 0) > 0.98 and d.sap(PERFECT, still, TEST) > 0.98
+
+
+def test_sap_by_hand():
+    """One factor of four values: unit 1 names it, score 1; unit 2 its half, right in 1/2 where chance is 1/4, score 1/3; the gap is 2/3."""
+    factor = np.tile(np.arange(4), 50)[:, None]
+    codes = np.concatenate([factor, factor // 2], 1).astype(float)
+    assert d.sap(codes, factor, np.arange(200) >= 120) == pytest.approx(2 / 3)
+
+
+def drawn_rows(factors, rng, size):
+    """A factor and rows that share one of its values, as the papers' algorithms draw them."""
+    factor = int(rng.choice(np.arange(factors.shape[1])))
+    value = factors[rng.integers(len(factors)), factor]
+    return factor, rng.choice([i for i in range(len(factors)) if factors[i, factor] == value], size)
+
+
+def test_factor_vae_is_the_paper_s_algorithm_written_out():
+    rng = np.random.default_rng(5)
+    codes = PERFECT + 0.8 * PERFECT.std(0) * np.random.default_rng(1).normal(size=PERFECT.shape)
+    deviation = [statistics.pstdev(unit.tolist()) for unit in codes.T]
+    votes = []
+    for _ in range(120):
+        factor, rows = drawn_rows(GRID, rng, 8)
+        scaled = [statistics.pvariance((codes[rows, u] / deviation[u]).tolist()) for u in range(codes.shape[1])]
+        votes.append((scaled.index(min(scaled)), factor))
+    first, second = Counter(votes[:60]), votes[60:]
+    winner = {u: max(range(4), key=lambda f, u=u: first[u, f]) for u in range(4)}
+    expected = sum(winner[u] == factor for u, factor in second) / 60
+    assert 0.3 < expected < 0.95  # neither perfect nor chance, or nothing would be shown
+    assert d.factor_vae(codes, GRID, 5, votes=60, size=8) == pytest.approx(expected)
+
+
+def test_beta_vae_is_the_paper_s_algorithm_written_out():
+    """A classifier of the fixed factor from mean |z_a - z_b| of pairs; here by conjugate gradients, not the library's solver."""
+    rng = np.random.default_rng(7)
+    codes = PERFECT + 0.8 * PERFECT.std(0) * np.random.default_rng(1).normal(size=PERFECT.shape)
+    x, y = [], []
+    for _ in range(240):
+        factor, rows = drawn_rows(GRID, rng, 16)
+        x.append([sum(abs(codes[a, u] - codes[b, u]) for a, b in zip(rows[:8], rows[8:], strict=True)) / 8 for u in range(4)])
+        y.append(factor)
+    x, y = np.array(x), np.array(y)
+    x = (x - x[:120].mean(0)) / x[:120].std(0)
+    bordered, targets = np.column_stack([x, np.ones(240)]), np.eye(4)[y]
+
+    def objective(w):  # C = 1: half the squared weights, the intercept free
+        logits = bordered[:120] @ w.reshape(5, 4)
+        logits = logits - logits.max(1, keepdims=True)
+        p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        free = np.array([[1.0]] * 4 + [[0.0]]) * w.reshape(5, 4)
+        return -np.log((p * targets[:120]).sum(1)).sum() + 0.5 * (free**2).sum(), (bordered[:120].T @ (p - targets[:120]) + free).ravel()
+
+    fitted = minimize(objective, np.zeros(20), jac=True, method="CG", options={"gtol": 1e-6, "maxiter": 5000}).x.reshape(5, 4)
+    expected = ((bordered[120:] @ fitted).argmax(1) == y[120:]).mean()
+    assert 0.3 < expected < 0.99
+    assert d.beta_vae(codes, GRID, 7, points=120, size=8) == pytest.approx(expected, abs=1 / 120)
