@@ -32,8 +32,13 @@ def hidden(root: Path, outcomes: Mapping[str, Outcome], began: float) -> list[st
 def lines(outcomes: Mapping[str, Outcome]) -> list[str]:
     """One line a stage that failed, with its own error, and one of what could not run."""
     failed = [f"{name}: {outcome.error}" for name, outcome in outcomes.items() if outcome.state == "failed"]
+    return [*failed, *unrun(outcomes)]
+
+
+def unrun(outcomes: Mapping[str, Outcome]) -> list[str]:
+    """One line of what could not run; none where all could."""
     left = [name for name, outcome in outcomes.items() if outcome.state == "not run"]
-    return [*failed, *([f"not run, for want of what failed: {', '.join(left)}"] if left else [])]
+    return [f"not run, for want of what failed: {', '.join(left)}"] if left else []
 
 
 def tell(outcomes: Mapping[str, Outcome]) -> bool:
@@ -44,10 +49,10 @@ def tell(outcomes: Mapping[str, Outcome]) -> bool:
             print(f"\nFAILED {name}: {outcome.error}", file=sys.stderr)
             for line in outcome.tail:
                 print(f"    {line}", file=sys.stderr)
-    left = [name for name, outcome in bad if outcome.state == "not run"]
-    if left:
-        print(f"\nnot run, for want of what failed: {', '.join(left)}", file=sys.stderr)
+    for line in unrun(outcomes):
+        print(f"\n{line}", file=sys.stderr)
     if bad:
+        left = sum(outcome.state == "not run" for _, outcome in bad)
         done = len(outcomes) - len(bad)
-        print(f"\n{len(bad) - len(left)} failed, {len(left)} not run, {done} done; full output in data/.logs/", file=sys.stderr, flush=True)
+        print(f"\n{len(bad) - left} failed, {left} not run, {done} done; full output in data/.logs/", file=sys.stderr, flush=True)
     return not bad

@@ -13,7 +13,7 @@ from pathlib import Path
 from pipelines import summary
 from pipelines.arguments import Parser, at_least
 from pipelines.metrics import METRICS, Value, values
-from pipelines.provenance import git
+from pipelines.provenance import REPORT, git
 from pipelines.revisions import WORKSPACE, Objects, Workspace
 from stages.command import command
 from stages.files import replacing
@@ -168,22 +168,26 @@ def drawn(series: Series, commits: list[Commit]) -> Drawn:
 
 
 def render(root: Path, count: int = COMMITS) -> Path:
-    """Write reports/history.html, or leave it where it shows this commit and these metrics already; same commits, same bytes."""
+    """Write reports/history.html, or leave it where it shows this commit and these metrics already; same commits, same bytes.
+
+    With the report's frame and style, which lie beside it; where there is no report the page has its own.
+    """
     path = root / PAGE
     key = fingerprint(root, count)
     if path.is_file() and key in path.read_text(encoding="utf-8", errors="replace")[-300:]:
         return path
     import jinja2
+    from markupsafe import Markup
 
     from stages.report.inputs import read_names
-    from stages.report.pages import TEMPLATES as REPORT
+    from stages.report.pages import TEMPLATES as REPORTS
     from stages.report.pages import environment, run_address
 
     names = read_names(root / summary.NAMES)
     nav = [{"address": address, "title": title} for address, title in
            (("index.html", "Overview"), (PAGE.name, "History"), ("provenance.html", "Provenance"))]
     templates = environment(names, nav)
-    templates.loader = jinja2.FileSystemLoader([TEMPLATES, REPORT])
+    templates.loader = jinja2.FileSystemLoader([TEMPLATES, REPORTS])
     found = history(root, count)
     groups = []
     for run, several in found.series.items():
@@ -194,16 +198,22 @@ def render(root: Path, count: int = COMMITS) -> Path:
             "constant": [(series, series.points[-1][1], found.commits[series.points[0][0]]) for series in several if not series.moved],
         })
     metrics = sorted({series.metric for several in found.series.values() for series in several})
+    if (root / REPORT).is_file():
+        frame = {"base": "base.html"}
+    else:
+        frame = {"base": "alone.html", **{name: Markup((REPORTS / file).read_text(encoding="utf-8"))
+                                          for name, file in (("style", "style.css"), ("script", "charts.js"))}}
     text = templates.get_template("history.html").render(root="", here=PAGE.name, groups=groups, found=found, metrics=metrics, key=key,
-                                                         short=SHORT, count=count)
+                                                         short=SHORT, count=count, **frame)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
 
 
 def fingerprint(root: Path, count: int) -> str:
-    """A hash of all that the page shows: commit, metrics as they lie there, names, templates."""
-    digest = hashlib.sha256(f"{git(root, 'rev-parse', 'HEAD')} {count}".encode())
+    """A hash of all that the page shows: commit, metrics as they lie there, names, templates, and whether there is a report."""
+    report = (root / REPORT).is_file()
+    digest = hashlib.sha256(f"{git(root, 'rev-parse', 'HEAD')} {count} {report}".encode())
     for file in [*sorted((root / METRICS).glob("*.json")), root / summary.NAMES, *sorted(TEMPLATES.glob("*.html")), Path(__file__)]:
         digest.update(file.read_bytes() if file.is_file() else b"")
     pages = sorted(path.name for path in (root / "reports" / "pages").glob("run-*.html"))

@@ -18,6 +18,7 @@ from pipelines.yaml_file import read_yaml
 from stages.files import replacing, write_json
 
 PAGE = Path("reports/provenance.html")
+REPORT = Path("reports/index.html")
 RECORD = Path("reports/provenance.json")
 # vector and matrix extensions, as /proc/cpuinfo names them: they decide how libraries order and round sums
 INSTRUCTIONS = re.compile(r"avx|amx|fma|sse4|asimd|sve|sme2?$|bf16")
@@ -129,8 +130,9 @@ def render(root: Path, seconds: Mapping[str, float], outcomes: Mapping[str, Outc
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     bad = {name: outcome for name, outcome in outcomes.items() if outcome.state in ("failed", "not run", "interrupted")}
     template = environment.get_template("provenance.html")
-    page = template.render(facts=facts(root), seconds=sorted(seconds.items()), total=sum(seconds.values()), bad=bad)
     path = root / PAGE
+    page = template.render(facts=facts(root), seconds=sorted(seconds.items()), total=sum(seconds.values()), bad=bad,
+                           report=REPORT.name if (root / REPORT).is_file() else None)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path

@@ -19,13 +19,12 @@ from pipelines.arguments import Parser, at_least
 from pipelines.disk import full_is_one_error
 from pipelines.graph import Graph, Plan, plan, show
 from pipelines.processes import Outcome, Processes
+from pipelines.provenance import REPORT
 from pipelines.schedule import GOOD, Slots, devices, memory
 from pipelines.workspace import drop_half_copied, locked
 from stages import params
 from stages.command import FAILED, INTERRUPTED, command, fail
 from stages.settings import InputError
-
-REPORT = Path("reports/index.html")
 
 EXAMPLES = """examples:
   python -m pipelines.repro                    everything that is stale
@@ -206,11 +205,10 @@ def finish(root: Path, wanted: Plan, seconds: Mapping[str, float], outcomes: Map
     except InputError as error:  # a broken file of one run must not hide how the flow ended
         print(f"error: {error}", file=sys.stderr)
     provenance.record(root, outcomes)
-    page = provenance.render(root, seconds, outcomes)
     if report_is_current(root, wanted, outcomes, began):
         print(f"report: {root / REPORT}")
     history.render(root)
-    print(f"provenance: {page}", flush=True)
+    print(f"provenance: {provenance.render(root, seconds, outcomes)}", flush=True)  # these two link to the report if it is there
 
 
 def report_is_current(root: Path, wanted: Plan, outcomes: Mapping[str, Outcome], began: float) -> bool:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pipelines.provenance import git
-from pipelines.summary import metric_rows, read_yaml, unmeasured
+from pipelines.provenance import REPORT, git
+from pipelines.summary import metric_rows, unmeasured
+from pipelines.yaml_file import read_yaml
 
 FEW = 3  # stages that a flow run is named by
-REPORT = Path("reports/index.html")
 
 
 def run_name(root: Path, stages: Iterable[str]) -> str:

@@ -20,10 +20,12 @@ from stages.train.settings import TrainSettings
 ROOT = Path(__file__).resolve().parents[2]
 FAMILIES = families()
 CPU = torch.device("cpu")
-# small networks: a family's own sizes are its business
+# small networks: a family's own sizes are its business. Each width of vectors is a kernel to compile: these the families' tests have too
 SMALL = {"classifier": {"channels": 8, "features": 16}, "vae": {"hidden": [32], "latent": 4}, "gan": {"hidden": [32], "latent": 4},
+         "bigbigan": {"hidden": [32], "latent": 4, "features": 16, "joint": [16]},
          "autoencoder": {"latent": 8}, "gumbel_vae": {"hidden": [32], "codes": 4, "classes": 3},
-         "vq_vae": {"hidden": [32], "codes": 4, "codebook": 8, "dimension": 3, "prior": 8}, "item2vec": {"fields": ["category"]}}
+         "vq_vae": {"hidden": [32], "codes": 4, "codebook": 8, "dimension": 3, "prior": 8}, "item2vec": {"fields": ["category"]},
+         "word2vec": {"dimension": 16}, "random_walk": {"dimension": 16}}
 
 
 def sequences(rng, n, vocabulary):

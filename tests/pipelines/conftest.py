@@ -62,6 +62,13 @@ stages:
     outs: [reports/index.html]
 """
 
+STUDY = """\
+# @package _global_
+runs:
+  vae: {model: {d: 30}}
+  more: {dataset: digits, model: {d: 9}, evaluate: {}}
+"""
+
 # what a stage does besides its output is steered by files that DVC does not watch: slow/NAME (seconds), fail/NAME, child/NAME (starts a
 # process of its own), meet/NAME (goes on once the stage named there runs too)
 WORK = """\
@@ -181,6 +188,19 @@ def finished(fresh: Path, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def profiled(finished: Path, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("profiled") / "project"
+    shutil.copytree(finished, folder, symlinks=True)
+    for key, value in (("hydra.enabled", "true"), ("hydra.config_dir", "."), ("hydra.config_name", "params")):
+        dvc(folder, "config", key, value)
+    (folder / "profiles").mkdir()
+    (folder / "profiles/study.yaml").write_text(STUDY)
+    sh(folder, "git", "add", "-A")
+    sh(folder, "git", "commit", "-q", "-m", "study")
+    return folder
+
+
 @pytest.fixture
 def project(fresh: Path, tmp_path: Path) -> Path:
     """A project in git and DVC, nothing run yet."""
@@ -191,6 +211,12 @@ def project(fresh: Path, tmp_path: Path) -> Path:
 def done(finished: Path, tmp_path: Path) -> Path:
     """The project with everything run by DVC itself, and committed."""
     return Path(shutil.copytree(finished, tmp_path / "project", symlinks=True))
+
+
+@pytest.fixture
+def studied(profiled: Path, tmp_path: Path) -> Path:
+    """The finished project with a committed study profile."""
+    return Path(shutil.copytree(profiled, tmp_path / "project", symlinks=True))
 
 
 @pytest.fixture(scope="session")

@@ -82,7 +82,21 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
+def test_without_a_report_the_pages_link_to_nothing_and_have_their_own_style(repository):
+    path, other = history.render(repository), provenance.render(repository, {}, {"report": Outcome("not run")})
+    for text in (path.read_text(), other.read_text()):
+        tags = Page(text).tags
+        assert not [tag for tag in tags if "href" in tag[1] or "src" in tag[1]] and ("style", {}) in tags
+        assert "has not been rendered here yet" in text and "What the report shows" not in text
+    assert ".notice {" in path.read_text() and "pointermove" in path.read_text()
+    (repository / "reports/index.html").write_text("")
+    for page in (history.render(repository), provenance.render(repository, {}, {})):  # there is one now
+        assert "index.html" in [a.get("href") for a in Page(page.read_text()).all("a")]
+        assert "has not been rendered" not in page.read_text()
+
+
 def test_the_page_is_whole_offline_labelled_and_escaped(repository):
+    (repository / "reports/index.html").write_text("")
     path = history.render(repository)
     text = path.read_text()
     page = Page(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
@@ -28,14 +29,17 @@ def by_dvc(text, changed):
 
 @pytest.fixture(scope="module")
 def real():
-    return (ROOT / "dvc.lock").read_text(encoding="utf-8")
+    """dvc.lock as DVC left it, of some of its stages: DVC's writer takes 0.7 s for all."""
+    head, *stages = re.split(r"(?m)^(?=  \S)", (ROOT / "dvc.lock").read_text(encoding="utf-8"))
+    return head + "".join(text for at, text in enumerate(stages) if at < 8 or text.startswith(("  train@vae:", "  report:")))
 
 
 @pytest.mark.parametrize("name", ["train@vae", "a new one", "plain", "new@a-b.c_d"])
 def test_an_entry_is_written_as_dvc_writes_it(real, name):
-    assert (lockfile.replaced(real, {name: ENTRY}) or by_dvc(real, {name: ENTRY})) == by_dvc(real, {name: ENTRY})
+    found = lockfile.replaced(real, {name: ENTRY})
+    assert found in (None, by_dvc(real, {name: ENTRY})) and "  train@vae:\n" in real and "  report:\n" in real
     if " " not in name:
-        assert lockfile.replaced(real, {name: ENTRY}) is not None  # written here, not left to DVC
+        assert found is not None  # written here, not left to DVC
 
 
 @pytest.mark.parametrize("change", [
@@ -50,7 +54,7 @@ def test_what_dvc_would_not_have_written_is_left_to_dvc(real, change):
 @pytest.mark.parametrize("text", ["a\n\nb", "a\n  b: c\n", "x " * 100, "'", "\t", "- a", "é " * 60])
 def test_text_of_any_kind(real, text):
     changed = {"train@vae": {"cmd": text}}
-    assert (lockfile.replaced(real, changed) or by_dvc(real, changed)) == by_dvc(real, changed)
+    assert lockfile.replaced(real, changed) in (None, by_dvc(real, changed))
 
 
 def test_order_and_settle(tmp_path):

@@ -9,29 +9,10 @@ import pytest
 
 from pipelines.graph import Graph
 from pipelines.publish import protocol
-from pipelines.summary import read_yaml
-from tests.pipelines.conftest import ROOT, dvc, sh, steer
-
-STUDY = """\
-# @package _global_
-runs:
-  vae: {model: {d: 30}}
-  more: {dataset: digits, model: {d: 9}, evaluate: {}}
-"""
+from pipelines.yaml_file import read_yaml
+from tests.pipelines.conftest import ROOT, STUDY, dvc, sh, steer
 
 pytestmark = pytest.mark.xdist_group("prefect")
-
-
-@pytest.fixture
-def studied(done):
-    """The finished project with a committed study profile."""
-    for key, value in (("hydra.enabled", "true"), ("hydra.config_dir", "."), ("hydra.config_name", "params")):
-        dvc(done, "config", key, value)
-    (done / "profiles").mkdir()
-    (done / "profiles/study.yaml").write_text(STUDY)
-    sh(done, "git", "add", "-A")
-    sh(done, "git", "commit", "-q", "-m", "study")
-    return done
 
 
 def module(folder, name, *arguments):

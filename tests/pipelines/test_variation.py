@@ -4,75 +4,61 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.summary import read_yaml
-from tests.pipelines.conftest import repro, sh, steer
-from tests.pipelines.test_profile import STUDY, dvc, workspace
+from pipelines.yaml_file import read_yaml
+from tests.pipelines.conftest import dvc, repro, sh, steer
+from tests.pipelines.test_profile import workspace
 
 pytestmark = pytest.mark.xdist_group("prefect")
 
 
-@pytest.fixture
-def ready(done):
-    (done / "profiles").mkdir()
-    (done / "profiles/study.yaml").write_text(STUDY)
-    for key, value in (("hydra.enabled", "true"), ("hydra.config_dir", "."), ("hydra.config_name", "params")):
-        dvc(done, "config", key, value)
-    sh(done, "git", "add", "-A")
-    sh(done, "git", "commit", "-q", "-m", "profile")
-    return done
+def test_other_parameters_run_beside_the_workspace_and_are_kept_as_an_experiment_once_nothing_failed(studied, api):
+    (studied / "params.yaml").write_text((studied / "params.yaml").read_text().replace("k: 1}}", "k: 2}}  # mine"))  # not committed
+    before = workspace(studied)
+    line = ("-S", "runs.vae.model.d=30", "--name", "wide", "--api", api, "evaluate@vae", "evaluate@gan")
+    assert repro(studied, *line, "--dry").returncode == 0  # lays the worktree
+    failing = steer(studied / "data/.profiles/wide", "fail", "train-vae")
+    failed = repro(studied, *line)
+    assert failed.returncode == 1 and "FAILED train@vae: error: train-vae cannot go on" in failed.stderr, failed.stderr
+    assert "experiment:" not in failed.stdout and not dvc(studied, "exp", "list", "--name-only").stdout.strip()
+    failing.unlink()
 
-
-def test_other_parameters_run_beside_the_workspace_and_are_kept_as_an_experiment(ready, api):
-    (ready / "params.yaml").write_text((ready / "params.yaml").read_text().replace("k: 1}}", "k: 2}}  # mine"))  # not committed
-    before = workspace(ready)
-    run = repro(ready, "-S", "runs.vae.model.d=30", "--name", "wide", "--api", api, "evaluate@vae", "evaluate@gan")
+    run = repro(studied, *line)  # the same line goes on
     assert run.returncode == 0, run.stderr + run.stdout
     assert "note: with the changes that are not committed, of params.yaml" in run.stderr
-    assert workspace(ready) == before
+    assert workspace(studied) == before
     lines = run.stdout.splitlines()
-    assert lines[0].startswith("3 of 5 stages to run"), lines[0]  # train@vae, evaluate@vae, evaluate@gan; what is the same was restored
+    assert lines[0].startswith("2 of 5 stages to run"), lines[0]  # evaluate@gan was done; what the parameters do not change was restored
     assert lines[-1].startswith("experiment: wide (")
     moved = [line.split()[:2] for line in lines if line.startswith(("vae ", "gan "))]
     assert ["vae", "auc"] in moved and ["emb", "auc"] not in moved
     assert any("runs.vae.model.d" in line or "model.d" in line for line in lines)
-    beside = ready / "data/.profiles/wide"
+    beside = studied / "data/.profiles/wide"
     assert read_yaml(beside / "params.yaml")["runs"]["vae"]["model"] == {"d": 30} and "# mine" in (beside / "params.yaml").read_text()
-    assert dvc(ready, "exp", "list", "--name-only").stdout.split() == ["wide"]
-    refs = sh(ready, "git", "for-each-ref", "--format=%(refname)", "refs/exps").stdout.split()  # DVC's own bookkeeping lies there too
+    assert dvc(studied, "exp", "list", "--name-only").stdout.split() == ["wide"]
+    refs = sh(studied, "git", "for-each-ref", "--format=%(refname)", "refs/exps").stdout.split()  # DVC's own bookkeeping lies there too
     (ref,) = [ref for ref in refs if ref.endswith("/wide")]
-    kept = sh(ready, "git", "show", f"{ref}:params.yaml").stdout
+    kept = sh(studied, "git", "show", f"{ref}:params.yaml").stdout
     assert "d: 30" in kept and "k: 2" in kept
 
-    again = repro(ready, "-S", "runs.vae.model.d=30", "--name", "wide", "evaluate@vae")
+    again = repro(studied, "-S", "runs.vae.model.d=30", "--name", "wide", "evaluate@vae")
     assert again.returncode == 0 and again.stdout.startswith("nothing to do: 3 stages are up to date"), again.stdout + again.stderr
 
 
-def test_dry_and_estimate_run_nothing_and_a_name_is_made_from_the_parameters(ready):
-    dry = repro(ready, "-S", "runs.gan.evaluate.k=9", "-S", "+runs.gan.evaluate.new=true", "--dry", "--estimate", "evaluate@gan")
+def test_dry_and_estimate_run_nothing_and_a_name_is_made_from_the_parameters(studied):
+    dry = repro(studied, "-S", "runs.gan.evaluate.k=9", "-S", "+runs.gan.evaluate.new=true", "--dry", "--estimate", "evaluate@gan")
     assert dry.stdout.splitlines()[:2] == ["evaluate@gan: params.yaml: runs.gan.evaluate modified", "1 of 3 stages to run"], dry.stdout
-    assert "never timed" in dry.stdout and not dvc(ready, "exp", "list", "--name-only").stdout.strip()
-    (folder,) = (ready / "data/.profiles").iterdir()
+    assert "never timed" in dry.stdout and not dvc(studied, "exp", "list", "--name-only").stdout.strip()
+    (folder,) = (studied / "data/.profiles").iterdir()
     assert folder.name.startswith("set-") and read_yaml(folder / "params.yaml")["runs"]["gan"]["evaluate"] == {"k": 9, "new": True}
-    repro(ready, "-S", "+runs.gan.evaluate.new=true", "-S", "runs.gan.evaluate.k=9", "--dry")
-    assert list((ready / "data/.profiles").iterdir()) == [folder]  # the order does not matter
+    repro(studied, "-S", "+runs.gan.evaluate.new=true", "-S", "runs.gan.evaluate.k=9", "--dry")
+    assert list((studied / "data/.profiles").iterdir()) == [folder]  # the order does not matter
 
 
-def test_a_profile_and_a_parameter_together(ready):
-    dry = repro(ready, "-S", "+profiles=study", "-S", "runs.vae.model.d=31", "--name", "both", "--dry")
+def test_a_profile_and_a_parameter_together(studied):
+    dry = repro(studied, "-S", "+profiles=study", "-S", "runs.vae.model.d=31", "--name", "both", "--dry")
     assert dry.returncode == 0, dry.stderr
-    runs = read_yaml(ready / "data/.profiles/both/params.yaml")["runs"]
+    runs = read_yaml(studied / "data/.profiles/both/params.yaml")["runs"]
     assert runs["vae"]["model"] == {"d": 31} and runs["more"]["dataset"] == "digits"
-
-
-def test_a_run_that_fails_is_not_kept_and_goes_on_with_the_same_line(ready, api):
-    line = ("-S", "runs.vae.model.d=30", "--name", "wide", "--api", api, "evaluate@vae")
-    assert repro(ready, *line, "--dry").returncode == 0
-    failing = steer(ready / "data/.profiles/wide", "fail", "train-vae")
-    failed = repro(ready, *line)
-    assert failed.returncode == 1 and "FAILED train@vae: error: train-vae cannot go on" in failed.stderr, failed.stderr
-    assert "experiment:" not in failed.stdout and not dvc(ready, "exp", "list", "--name-only").stdout.strip()
-    failing.unlink()
-    assert repro(ready, *line).stdout.splitlines()[-1].startswith("experiment: wide")
 
 
 @pytest.mark.parametrize(("arguments", "line"), [
@@ -89,8 +75,8 @@ def test_a_run_that_fails_is_not_kept_and_goes_on_with_the_same_line(ready, api)
     (["-S", "split.test=0.2", "--name", "study"], "--name study: a profile has this name"),
     (["--name", "x"], "--name names the experiment that -S makes"),
 ])
-def test_mistakes_are_one_line_before_any_work(ready, arguments, line):
-    wrong = repro(ready, *arguments)
+def test_mistakes_are_one_line_before_any_work(studied, arguments, line):
+    wrong = repro(studied, *arguments)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr.startswith(f"error: {line}") and len(wrong.stderr.splitlines()) == 1, wrong.stderr
-    assert not (ready / "data/.profiles").exists()
+    assert not (studied / "data/.profiles").exists()
