@@ -27,7 +27,7 @@ from stages.prepared import Prepared
 from stages.train.loop import train
 from stages.train.settings import TrainSettings
 
-DRAWS, THREADS, STEPS = 5000, 2, 500
+DRAWS, THREADS, STEPS = 5000, 1, 500
 
 
 def images(folder: Path | None) -> dict[str, np.ndarray]:
@@ -95,7 +95,7 @@ def main() -> None:
             return timed(lambda: -theirs.get_nll(x[:few], n_samples=DRAWS))
 
     runs = alternate(peer, lambda seed: timed(lambda: importance_bound(model, x, DRAWS, seed)), options.pairs)
-    print(f"{many:,} images (pythae: {few}), {DRAWS:,} draws, 200-200 tanh, 50 latent units, {THREADS} threads")
+    print(f"{many:,} images (pythae: {few}), {DRAWS:,} draws, 200-200 tanh, 50 latent units, {THREADS} thread")
     print(f"{'':8}{'images/s':>10}{'wall s':>8}{'CPU s':>8}{f'bound of {few} images, nats':>30}")
     rates, bounds = [[], []], [[], []]
     for pair in runs:
@@ -103,7 +103,7 @@ def main() -> None:
             rates[side].append(n / run.wall)
             bounds[side].append(float(run.result if side == 0 else run.result[:few].mean()))
             print(f"{name:8}{rates[side][-1]:10.2f}{run.wall:8.2f}{run.cpu:8.2f}{bounds[side][-1]:30.3f}")
-    name = f"IW-{DRAWS} bound of 28 x 28 images: pythae 0.1.2's get_nll, ours, {THREADS} threads"
+    name = f"IW-{DRAWS} bound of 28 x 28 images: pythae 0.1.2's get_nll, ours, {THREADS} thread"
     print(closing_line(name, *rates, *map(statistics.mean, bounds), "images/s, nats",
                        seconds_1000_ours=1000 / statistics.median(rates[1])))
 
