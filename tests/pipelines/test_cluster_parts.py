@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pipelines.cluster.slots import ClusterSlots
 from pipelines.cluster.workers import Worker
 from pipelines.graph import Plan, Stage
 from stages.settings import InputError
-from tests.pipelines.conftest import dvc, sh
+from tests.pipelines.conftest import ROOT, dvc, sh
 
 
 @pytest.mark.parametrize(("address", "line"), [
@@ -179,3 +180,16 @@ def test_workers_that_differ_are_named_or_refused(tmp_path):
 def test_a_worker_writes_nowhere_but_into_outputs():
     assert coordinator.inside("reports/metrics/a.json", ["reports"])
     assert not any(coordinator.inside(path, ["reports"]) for path in ("reports/../work.py", "/etc/passwd", "work.py", "reports/./a"))
+
+
+def test_where_ray_start_would_ask_for_a_token_it_is_shown(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray/auth_token").write_text("0" * 32)
+    code = "import os, pipelines.cluster.ray; print(os.environ['RAY_AUTH_MODE'])"
+    for given, mode in (({}, "token"), ({"RAY_AUTH_MODE": "disabled"}, "disabled")):
+        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in given.items():
+            monkeypatch.setenv(name, value)
+        assert sh(ROOT, sys.executable, "-c", code).stdout == f"{mode}\n"
