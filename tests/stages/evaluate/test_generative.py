@@ -30,3 +30,20 @@ def test_distance_to_the_principal_subspace_by_value():
     basis = np.stack([axes[:, 0], np.cos(turn) * axes[:, 1] + np.sin(turn) * axes[:, 2]], 1)
     turned = probes.against_principal(rows, basis)
     assert turned["principal_angle"] == pytest.approx(20) and turned["projector_distance"] == pytest.approx(np.sqrt(2) * np.sin(turn))
+
+
+def test_the_draws_held_at_once_do_not_grow_with_k():
+    class Counting:
+        def __init__(self):
+            self.held, self.drawn = [], 0
+
+        def log_likelihood(self, x, k, generator):
+            self.held.append(len(x) * k)
+            self.drawn += len(x) * k
+            return torch.zeros(len(x))
+
+    for k in (1, 5, 50, 500, 5000, 3 * generative.DRAWS + 7):
+        model = Counting()
+        bound = generative.importance_bound(model, torch.zeros(30, 1), k, 0)
+        assert max(model.held) <= generative.DRAWS and model.drawn == 30 * k
+        assert torch.allclose(bound, torch.zeros(30, dtype=torch.float64), atol=1e-9)
