@@ -42,6 +42,7 @@ class Model(nn.Module):
     its random draws have the batch as first axis or are one for all; nothing else is changed by it: then a batch may be split over
     processes, and tests/stages/train/test_parallel.py holds the split against the whole).
 
+    What training may ask for: step_bytes(batch_size) -> (bytes that a step holds at once, what they are of), stages/train/memory.py.
     What evaluation may ask for, defined only where it makes sense:
         encode(x) -> [B, D]; sample(n, generator) -> [n, ...]; reconstruct(x) -> like x; score(h, r, t) -> [B] (higher is likelier);
         log_likelihood(x, k, generator) -> [B] in nats; bound(x, generator) -> (distortion [B], rate [B, D]) in nats;
