@@ -133,8 +133,8 @@ def test_the_stochastic_encoder_draws_around_its_mean_with_a_softplus_deviation(
     mean, deviation = net.infer(x, net.encoder)
     raw = net.encoder(2 * x - 1)
     assert torch.equal(mean, raw[:, :2]) and torch.allclose(deviation, torch.log1p(raw[:, 2:].exp()))
-    draws = torch.stack([net.pairs(x)[1] for _ in range(4000)])
-    assert torch.allclose(draws.mean(0), mean, atol=0.08) and torch.allclose(draws.std(0), deviation, rtol=0.1)
+    draws = torch.stack([net.pairs(x)[1] for _ in range(2000)])
+    assert torch.allclose(draws.mean(0), mean, atol=0.1) and torch.allclose(draws.std(0), deviation, rtol=0.1)
     assert torch.equal(net.encode(x), mean) and model(stochastic=False).infer(x, model(stochastic=False).encoder)[1] is None
 
 
@@ -172,7 +172,7 @@ def test_two_planted_modes_are_encoded_apart_and_come_back():
     labels = np.arange(256) % 2
     images = np.clip(np.where(labels, 215, 40)[:, None, None, None] + rng.normal(0, 8, (256, 2, 2, 1)), 0, 255).astype(np.uint8)
     net = model(hidden=(32,), latent=2, features=16, joint=(32,))
-    settings = TrainSettings(steps=600, batch_size=64, lr=2e-3, betas=(0.0, 0.99), ema=0.98)
+    settings = TrainSettings(steps=300, batch_size=64, lr=2e-3, betas=(0.0, 0.99), ema=0.97)
     train(net, {"train.images": images}, settings, 0, torch.device("cpu"))
     x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
     restored = net.reconstruct(x).flatten(1).mean(1).detach().numpy() > 0.5
