@@ -125,7 +125,7 @@ class Model(Base):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """mean and log-variance of q(z|x) (of the lower layer): [B, C, H, W] -> two of [B, latent]."""
-        centred = 2 * x - 1 if self.config.binarise == "none" else 2 * (x - self.mean)
+        centred = 2 * x - 1 if self.config.binarise == "none" else x - self.mean
         mean, log_variance = self.encoder(centred).float().chunk(2, 1)  # the KL needs float32 also under autocast
         return mean, log_variance
 
