@@ -19,8 +19,8 @@ SAMPLES = 4  # sub-pixels a side: grey edges instead of steps
 @dataclass(frozen=True)
 class ShapeOptions:
     size: int = field(16, low=8, high=256, doc="side of an image in pixels")
-    scales: int = field(3, low=1)
-    orientations: int = field(6, low=1)
+    scales: int = field(4, low=1)
+    orientations: int = field(8, low=1)
     positions: int = field(8, low=1, doc="values of x, and of y")
 
 
