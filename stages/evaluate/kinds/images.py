@@ -30,7 +30,7 @@ class Evaluation(Kind):
         self.real = self.features(self.x["test"]) if self.net is not None else None
 
     def headline(self, metrics):
-        return next(m for m in ("fid", "accuracy", "probe_accuracy", "elbo", "reconstruction_mse", "sharpness") if m in metrics)
+        return next(m for m in ("fid", "mig", "accuracy", "probe_accuracy", "elbo", "reconstruction_mse", "sharpness") if m in metrics)
 
     def measure(self, model, seed):
         need(model, "images", "sample", "encode", "logits", "reconstruct")
