@@ -331,7 +331,8 @@ def test_mean_and_deviation_over_seeds():
 def test_one_seed_shows_the_spread_of_its_repetitions_and_several_show_their_own():
     one, two = Repeated([0.5, 0.7]), Repeated([0.9, 0.9])
     assert stage.summarised([{"f1": one}]) == {"f1": {"mean": 0.6, "sd": None, "n": 1, "spread": pytest.approx(0.02**0.5)}}
-    assert stage.summarised([{"f1": one}, {"f1": two}])["f1"] == {"mean": 0.75, "sd": pytest.approx(0.045**0.5), "n": 2}
+    assert stage.summarised([{"f1": one}, {"f1": two}])["f1"] == {"mean": 0.75, "sd": pytest.approx(0.045**0.5), "n": 2,
+                                                                           "values": [0.6, 0.9]}
     assert stage.summarised([{"f1": Repeated([0.5])}]) == {"f1": {"mean": 0.5, "sd": None, "n": 1}}
 
 
