@@ -26,7 +26,7 @@ BUSY_PATIENCE = 600.0  # seconds to wait for another DVC command that holds a pa
 _BUSY = re.compile(r"ERROR: .*(is busy, it is being blocked by|Unable to acquire lock)")
 _SKIPPED = re.compile(r"Stage '.*' didn't change, skipping")
 _CACHED = re.compile(r"Stage '.*' is cached - skipping run")
-_CHATTER = re.compile(r"(Running stage '|> |ERROR: failed to reproduce|Updating lock file|Use `dvc push`|\s*$)")
+_CHATTER = re.compile(r"(Running stage '|> |ERROR: failed to reproduce '.*': failed to run: |Updating lock file|Use `dvc push`|\s*$)")
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,13 @@ def test_a_failure_gives_the_stages_own_error_line_first(done, stage):
     assert (outcome.state, outcome.error, outcome.tail) == ("failed", "error: train-vae cannot go on", ("some detail",))
 
 
+def test_a_failure_that_dvc_found_is_told_in_its_words(done, stage):
+    """The stage's command ends well, but does not write what it promised."""
+    (done / "work.py").write_text("print('all is well')\n")
+    outcome, _, _ = stage("train@vae", force=True)
+    assert outcome.state == "failed" and outcome.error.startswith("ERROR: failed to reproduce 'train@vae': ") and "exist" in outcome.error
+
+
 def test_a_progress_bar_is_shown_and_not_a_line(done, stage):
     bar = "for i in range(3):\n    print(f'\\rstep {i}', end='', flush=True); time.sleep(.1)\n"
     (done / "work.py").write_text(f"import sys, time\n{bar}print('\\rend')\nsys.exit(1)\n")
