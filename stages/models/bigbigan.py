@@ -64,7 +64,7 @@ class Config:
     penalty_every: int = field(8, low=1, doc="discriminator steps between two penalties")
     categories: int = field(0, low=0, high=10000, doc="of the categorical code; 0: none")
     continuous: int = field(0, low=0, high=1000, doc="values of the continuous code")
-    head: tuple[int, ...] = field((64,), low=1, doc="hidden layers of the code's head")
+    head: tuple[int, ...] = field((), low=1, doc="hidden layers of the code's head; (): linear in F(x)")
     weight: float = field(1.0, low=0.0, doc="of the code's loss")
 
 

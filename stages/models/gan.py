@@ -62,7 +62,7 @@ class Config:
     condition: Literal["none", "acgan", "projection"] = field("none")
     categories: int = field(0, low=0, high=10000, doc="of InfoGAN's categorical code; 0: none")
     continuous: int = field(0, low=0, high=1000, doc="values of InfoGAN's continuous code")
-    head: tuple[int, ...] = field((64,), low=1, doc="hidden layers of InfoGAN's head")
+    head: tuple[int, ...] = field((), low=1, doc="hidden layers of InfoGAN's head; (): linear in the trunk")
     weight: float = field(1.0, low=0.0, doc="of the class loss, or of the code's")
 
 
