@@ -153,6 +153,8 @@ def sentence(names: Mapping[str, Name], runs: list[str], line: MetricLine) -> st
         return ""
     measured.sort(key=lambda pair: pair[1].mean, reverse=name.better == "higher")
     best, value = measured[0]
+    if all(beside.mean == value.mean for _, beside in measured):
+        return f"{name.title}: {number(value.mean)} for all."
     parts = []
     for other, beside in measured[1:]:
         gap, margin = abs(value.mean - beside.mean), welch(value, beside)

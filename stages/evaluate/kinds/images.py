@@ -142,6 +142,9 @@ class Evaluation(Kind):
                 restored = mean + principal["test"] @ np.linalg.lstsq(principal["train"], self.flat["train"] - mean, rcond=None)[0]
                 found["pca"] |= self.of_reconstructions(torch.from_numpy(restored).float().clamp(0, 1).view(self.x["test"].shape))
             found["untrained"] = self.of_codes(random)
+            if "train.factors" in self.data:
+                found["pca"] |= self.of_factors(principal)
+                found["untrained"] |= self.of_factors(random)
             found["raw_pixels"] = self.of_codes(self.flat)
             found["kmeans"] = self.of_clusters(self.flat)
         if getattr(model, "sample_of", None) and model.sample_of[0] == "code":

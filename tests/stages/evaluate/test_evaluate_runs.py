@@ -234,6 +234,26 @@ def test_images_without_labels_are_measured_as_far_as_they_go(tmp_path, monkeypa
     assert metrics["headline"] == "elbo" and "probe_accuracy" not in metrics and "reconstruction_mse" in metrics["baselines"]["pca"]
 
 
+def test_codes_of_known_factors_stand_beside_those_of_pca_and_of_an_untrained_encoder(tmp_path, monkeypatch):
+    """Images are lit in one row or another, weakly or strongly: two factors that principal components must mix in part."""
+    rng = np.random.default_rng(0)
+    factors = np.stack([rng.integers(0, 4, 300), rng.integers(0, 3, 300)], 1).astype(np.float32)
+    images = np.zeros((300, 8, 8, 1), np.uint8)
+    for image, (row, light) in zip(images, factors.astype(int), strict=True):
+        image[2 * row : 2 * row + 2] = 80 * (light + 1)
+    arrays = {}
+    for split, rows in (("train", slice(0, 180)), ("valid", slice(180, 220)), ("test", slice(220, 300))):
+        arrays |= {f"{split}.images": images[rows], f"{split}.factors": factors[rows],
+                   f"{split}.labels": np.full(len(images[rows]), -1, np.int32)}
+    meta = {"domain": "images", "kind": "images", "shape": [8, 8, 1], "classes": 0, "images": {"train": 180}}
+    data = write_prepared(tmp_path / "rows", meta, arrays, {"labels": []})
+    metrics, _ = results(call(tmp_path, monkeypatch, write_run(tmp_path / "m" / "v", "vae", data), data, samples=50), "v")
+    beside = metrics["baselines"]
+    assert metrics["headline"] == "mig" and 0 <= metrics["mig"]["mean"] <= 1
+    assert beside["pca"]["dci_informativeness"]["mean"] > 0.9  # the rows and their light are linear in the pixels
+    assert 0 <= beside["pca"]["mig"]["mean"] < 0.9 and "mig" in beside["untrained"] and "mig" not in beside["gaussian"]
+
+
 def test_the_unigram_baseline_is_what_the_family_measures_on_a_model_that_knows_only_frequency(tmp_path, monkeypatch):
     data = sequences(tmp_path / "data", "documents")
     counts = np.load(data / "counts.npy").astype(float)

@@ -40,6 +40,7 @@ def test_the_sentence_names_the_best_in_the_metric_s_own_direction_and_what_is_n
     assert "from 2, not decided" in first and "from 0" in second and "not decided" not in second
     assert sentence(NAMES, runs, line("mrr", Value(0.1), Value(0.2), None)).startswith("MRR: best is 1")
     assert "no interval" in sentence(NAMES, runs, line("mrr", Value(0.1), Value(0.2), None))
+    assert sentence(NAMES, runs, line("mrr", Value(0.1), Value(0.1), None)) == "MRR: 0.100 for all."
 
 
 def test_a_question_compares_only_measured_runs_and_lists_the_settings_that_differ(make):

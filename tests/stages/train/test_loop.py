@@ -348,7 +348,7 @@ def test_wrong_kind_of_data_missing_data_and_truncated_arrays(tmp_path, run_here
     params(tmp_path / "params.yaml", "{family: gan, dataset: d, features: none, train: {steps: 2}}")
     meta = json.loads((tmp_path / "data/meta.json").read_text())
     (tmp_path / "data/meta.json").write_text(json.dumps({**meta, "kind": "triples"}))
-    assert "family gan reads images, but" in run_here()[1]
+    assert "family gan reads images or points, but" in run_here()[1]
     (tmp_path / "data/meta.json").write_text(json.dumps(meta))
     images = tmp_path / "data/train.images.npy"
     images.write_bytes(images.read_bytes()[:300])
