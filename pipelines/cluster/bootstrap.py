@@ -163,6 +163,10 @@ def on_dask(job: dict, topic: str) -> dict:
     return {**result, "lines": sent}
 
 
+def facts_on_ray(libraries: list[str]) -> Iterator[dict]:
+    yield facts(libraries)
+
+
 def on_ray(job: dict) -> Iterator[str | dict]:
     """A task of Ray, a generator: lines, and last the result. Ray ends its process when it is no longer wanted."""
     import queue

@@ -25,6 +25,7 @@ from pipelines.cluster.workers import Worker, WorkerLost
 from stages.settings import InputError
 
 LOOK = 0.5  # seconds between two looks at whether the stage is wanted still
+ANSWER = 60  # seconds in which a worker says what it has
 LOST = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError, ray.exceptions.RayActorError,
         ray.exceptions.TaskUnschedulableError, ray.exceptions.OutOfMemoryError, ray.exceptions.RaySystemError)
 
@@ -66,8 +67,12 @@ class Ray:
         return sorted(found, key=lambda worker: worker.address)
 
     def facts(self, worker: Worker, libraries: list[str]) -> dict:
-        try:
-            return ray.get(self._there(bootstrap.facts, worker, 0, 0).remote(libraries))
+        try:  # a generator, as stages are: where only the flow or only the cluster has a token, what a generator yields never comes
+            said = self._there(bootstrap.facts_on_ray, worker, 0, 0, num_returns="streaming").remote(libraries)
+            if not ray.wait([said], timeout=ANSWER)[0]:
+                raise InputError(f"--runner: worker {worker.label} was asked and does not answer within {ANSWER} s; where the cluster was "
+                                 "started without a token, or with another, set RAY_AUTH_MODE=disabled or the cluster's token here too")
+            return ray.get(next(said))
         except LOST as error:
             raise WorkerLost(str(error)) from None
 

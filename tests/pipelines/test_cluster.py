@@ -335,7 +335,8 @@ def test_a_flow_that_is_ended_ends_its_stage_on_the_worker(cluster, project, ste
 @pytest.fixture
 def nodes(here, tmp_path, monkeypatch):
     """Two nodes of Ray on this machine, one stage at a time on each."""
-    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", **worker_environment(tmp_path / "work")}.items():
+    # a token of whoever runs the tests (~/.ray/auth_token) would be shown by the flow and not asked for here
+    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", **worker_environment(tmp_path / "work")}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("PYTHONPATH", raising=False)
     from ray.cluster_utils import Cluster
@@ -353,3 +354,13 @@ def test_stages_run_side_by_side_on_ray(nodes, project, steered):
     assert states(outcomes) == dict.fromkeys(("prepare", "train@a", "train@b"), "done")
     assert lines["train@a"][0] != lines["train@b"][0] and "train b at work" in lines["train@b"]
     assert dvc(project, "status", "train").stdout.strip() == "Data and pipelines are up to date."
+
+
+def test_a_cluster_that_has_another_token_than_the_flow_is_told(nodes, project, tmp_path):
+    """Only the flow shows a token: its tasks run and what they yield never arrives."""
+    (tmp_path / "token").write_text("0" * 64)
+    script = "import pipelines.cluster.ray as there; there.ANSWER = 5; from pipelines import repro; repro.command(repro.main)"
+    asked = subprocess.run([sys.executable, "-c", script, "prepare", "--runner", "ray://auto", "--remote", "shared"], cwd=project, timeout=100,
+                           env={**environment(), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token"),
+                                "RAY_ADDRESS": nodes.address}, capture_output=True, text=True)
+    assert asked.returncode == 2 and "was asked and does not answer within 5 s" in asked.stderr, asked.stderr + asked.stdout
