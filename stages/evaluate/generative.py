@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -20,15 +21,19 @@ def importance_bound(model, x: Tensor, k: int, seed: int) -> Tensor:
     Read in pieces: log-means of k_1, k_2, ... draws join as log sum_j k_j exp(l_j) - log k, which is the bound of all k draws.
     """
     generator = torch.Generator().manual_seed(seed)
-    bounds, rows = [], max(1, min(len(x), DRAWS // min(k, DRAWS)))
-    for part in x.split(rows):
-        pieces, left = [], k
-        while left:
-            draws = min(left, max(1, DRAWS // len(part)))
-            pieces.append(model.log_likelihood(part, draws, generator).double() + math.log(draws))
-            left -= draws
-        bounds.append(torch.logsumexp(torch.stack(pieces), 0) - math.log(k))
-    return -torch.cat(bounds)
+    rows = max(1, min(len(x), DRAWS // min(k, DRAWS)))
+    return -torch.cat([joined(lambda draws, part=part: model.log_likelihood(part, draws, generator), k, max(1, DRAWS // len(part)))
+                       for part in x.split(rows)])
+
+
+def joined(bound: Callable[[int], Tensor], k: int, most: int) -> Tensor:
+    """The importance-weighted bound of k draws from `bound(draws)` [B], which can make at most `most` at once; float64 [B]."""
+    pieces, left = [], k
+    while left:
+        draws = min(left, most)
+        pieces.append(bound(draws).double() + math.log(draws))
+        left -= draws
+    return torch.logsumexp(torch.stack(pieces), 0) - math.log(k)
 
 
 @torch.no_grad()

@@ -15,6 +15,9 @@ BUILTIN = {
     "simulated_shop": Builtin("receipts", "simulated_shop"),
     "pydoc_sentences": Builtin("corpora", "pydoc", True),
     "pydoc_documents": Builtin("corpora", "pydoc", True),
+    "pydoc_paragraphs": Builtin("corpora", "pydoc", True),
+    "python_tokens": Builtin("corpora", "python_tokens", True),
+    "stdlib_names": Builtin("corpora", "python_tokens", True),
     "dates": Builtin("corpora", "dates"),
     "karate": Builtin("graphs", "small_graphs"),
     "les_miserables": Builtin("graphs", "small_graphs"),
@@ -24,6 +27,8 @@ BUILTIN = {
     "digits": Builtin("images", "pictures"),
     "photo_patches": Builtin("images", "pictures"),
     "shapes": Builtin("images", "shapes"),
+    "adding": Builtin("images", "series"),
+    "seasons": Builtin("images", "series"),
     "ring": Builtin("images", "mixtures"),
     "grid": Builtin("images", "mixtures"),
 }

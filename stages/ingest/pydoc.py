@@ -31,6 +31,13 @@ class DocumentOptions(WordTests):
     words: int = field(60, low=0, doc="words a document; the rest of a text shorter than half of it joins the last; 0: whole texts")
 
 
+@dataclass(frozen=True)
+class ParagraphOptions:
+    low: int = field(2, low=1, doc="fewest sentences of a paragraph")
+    high: int = field(6, low=1, doc="most sentences")
+    words: int = field(80, low=1, doc="most tokens (between spaces)")
+
+
 def pydoc_sentences(options: SentenceOptions) -> Raw:
     """One document a distinct sentence of `low` to `high` tokens."""
     if options.low > options.high:
@@ -50,6 +57,19 @@ def pydoc_documents(options: DocumentOptions) -> Raw:
     rows = []
     for (name, group), words in joined.items():
         rows += [(f"{name}#{i}", group, " ".join(chunk)) for i, chunk in enumerate(chunks(words, options.words))]
+    return _raw(rows)
+
+
+def pydoc_paragraphs(options: ParagraphOptions) -> Raw:
+    """One document a distinct paragraph of `low` to `high` sentences, a sentence a line."""
+    if options.low > options.high:
+        raise InputError(f"options.low: {options.low} is more than options.high, {options.high}; no paragraph would be left")
+    rows = []
+    for name, group, text in _texts():
+        for i, paragraph in enumerate(paragraphs(text)):
+            lines = SENTENCE_END.split(paragraph)
+            if options.low <= len(lines) <= options.high and len(paragraph.split()) <= options.words:
+                rows.append((f"{name}#{i}", group, "\n".join(lines)))
     return _raw(rows)
 
 

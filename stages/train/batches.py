@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.models.base import image_tensor
+from stages.models.base import gathered
 from stages.settings import InputError
 
 
@@ -25,19 +25,28 @@ def seed_noise(device: torch.device, *parts: int) -> None:
         torch.cuda.manual_seed(seed)
 
 
+POOL = 32  # batches whose sequences are sorted by length together: between chance and order
+
+
 class Batches:
     """Rows of the train split, drawn without replacement epoch by epoch; `share` says which rows of a batch of n this process takes.
 
     `batch(draw)` gives {input: tensor [B, ...]}; draw 0, 1, 2, ... walks through a permutation that is new for every epoch. Images come
-    as float32 [B, C, H, W] in [0, 1], whole numbers as int64, everything else as float32.
+    as float32 [B, C, H, W] in [0, 1], whole numbers as int64, everything else as float32. Of `ragged` inputs ({input: its offsets}) the
+    rows come end to end, beside their offsets [B + 1]; batches are then of rows about as long: within POOL
+    batches of the permutation rows are sorted by the length of the first ragged input, and the batches shuffled.
     """
 
     def __init__(self, data: Mapping[str, np.ndarray], inputs: tuple[str, ...], batch_size: int, seed: int, device: torch.device,
-                 share: Callable[[int], slice] = slice):
+                 share: Callable[[int], slice] = slice, ragged: Mapping[str, str] | None = None):
+        self.ragged = dict(ragged or {})
         self.arrays = {name: data[f"train.{name}"] for name in inputs}
-        self.n = len(next(iter(self.arrays.values())))
+        self.offsets = {name: np.array(data[f"train.{name}"]) for name in dict.fromkeys(self.ragged.values())}
+        first = self.ragged.get(inputs[0])
+        self.n = len(self.offsets[first]) - 1 if first else len(self.arrays[inputs[0]])
         if self.n == 0:
             raise InputError("the train split is empty; look at the dataset's validation page")
+        self.lengths = np.diff(self.offsets[first]) if first else None
         self.size, self.seed, self.device = min(batch_size, self.n), seed, device
         self.share = share(self.size)
         self._epoch, self._order = -1, None
@@ -46,14 +55,16 @@ class Batches:
         per_epoch = self.n // self.size
         epoch, at = divmod(draw, per_epoch)
         if epoch != self._epoch:
-            self._epoch, self._order = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.n)
+            self._epoch, self._order = epoch, self._permutation(epoch)
         rows = self._order[at * self.size : (at + 1) * self.size][self.share]
-        return {name: to_tensor(array[rows], name, self.device) for name, array in self.arrays.items()}
+        return gathered(self.arrays, self.offsets, self.ragged, rows, self.device)
 
-
-def to_tensor(array: np.ndarray, name: str, device: torch.device) -> Tensor:
-    """The array as models take it: see Batches."""
-    if name == "images":
-        return image_tensor(array, device)
-    tensor = torch.from_numpy(np.array(array)).to(device)
-    return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64)
+    def _permutation(self, epoch: int) -> np.ndarray:
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(self.n)
+        if self.lengths is None:
+            return order
+        whole, pool = self.n // self.size, POOL * self.size
+        parts = np.split(order[: whole * self.size], range(pool, whole * self.size, pool))
+        order = np.concatenate([part[np.argsort(self.lengths[part], kind="stable")] for part in parts])
+        return order.reshape(whole, self.size)[rng.permutation(whole)].ravel()
