@@ -16,6 +16,7 @@ BUILTIN = {
     "pydoc_sentences": Builtin("corpora", "pydoc", True),
     "pydoc_documents": Builtin("corpora", "pydoc", True),
     "pydoc_paragraphs": Builtin("corpora", "pydoc", True),
+    "pydoc_questions": Builtin("corpora", "pydoc", True),
     "python_tokens": Builtin("corpora", "python_tokens", True),
     "stdlib_names": Builtin("corpora", "python_tokens", True),
     "dates": Builtin("corpora", "dates"),

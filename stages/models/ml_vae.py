@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from stages.models.base import Model as Base
 from stages.models.base import split_rows
-from stages.models.parts.gaussian import kl_to_standard, log_mean_exp, log_normal_units, reparameterise
+from stages.models.parts.gaussian import kl_between, kl_to_standard, log_mean_exp, log_normal_units, reparameterise
 from stages.models.parts.ragged import packing
 from stages.models.parts.recurrent import Reader, WordDecoder
 from stages.settings import field
@@ -47,11 +47,6 @@ class Config:
     anneal_steps: int = field(0, low=0, doc="until the KL's weight is 1, linearly; 0: from the start")
     sentences: int = field(10, low=1, doc="most sentences of a text that is drawn")
     longest: int = field(40, low=1, doc="most words of a sentence that is drawn")
-
-
-def gaussian_kl(mean: Tensor, log_variance: Tensor, other: Tensor, log_other: Tensor) -> Tensor:
-    """KL(N(mean, sigma^2) || N(other, tau^2)) of each unit, in nats."""
-    return 0.5 * (log_other - log_variance + torch.exp(log_variance - log_other) + (mean - other).square() * torch.exp(-log_other) - 1)
 
 
 class Model(Base):
@@ -121,7 +116,7 @@ class Model(Base):
         top = reparameterise(upper_mean, upper_log_variance, generator)
         prior = self.prior_net(top).float().chunk(2, -1)
         if analytic:
-            lower, upper = gaussian_kl(mean, log_variance, *prior), kl_to_standard(upper_mean, upper_log_variance)
+            lower, upper = kl_between(mean, log_variance, *prior), kl_to_standard(upper_mean, upper_log_variance)
         else:
             lower = log_normal_units(z, mean, log_variance) - log_normal_units(z, *prior)
             upper = log_normal_units(top, upper_mean, upper_log_variance) - log_normal_units(top, zero, zero)

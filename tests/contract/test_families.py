@@ -28,6 +28,7 @@ SMALL = {"classifier": {"channels": 8, "features": 16}, "vae": {"hidden": [32], 
          "word2vec": {"dimension": 16}, "random_walk": {"dimension": 16},
          "nvdm": {"latent": 4, "hidden": [16]}, "text_vae": {"latent": 4, "embedding": 16, "hidden": 32, "dropout": 0.0},
          "recurrent": {"embedding": 16, "hidden": 24}, "seq2seq": {"embedding": 16, "hidden": 24, "attention": "additive"},
+         "nasm": {"latent": 4, "embedding": 16, "hidden": 24, "dropout": 0.0},
          "ml_vae": {"latent": 4, "upper": 3, "embedding": 16, "hidden": 32, "dropout": 0.0}}
 
 
@@ -47,6 +48,12 @@ def small_data(kind):
             data |= {f"{split}.words": rng.integers(0, 20, n).astype(np.int32), f"{split}.offsets": np.arange(n + 1, dtype=np.int64)}
             data[f"{split}.counts"] = rng.integers(5, 30, n).astype(np.int32)  # one word each: a code can hold all of it
         data["counts"] = np.bincount(data["train.words"], minlength=20).astype(np.int64)
+        return data, {**meta, "words": 20}
+    if kind == "questions":
+        for split, n in (("train", 60), ("valid", 12), ("test", 12)):
+            for side in ("question", "answer"):
+                data |= {f"{split}.{side}.{k}": v for k, v in sequences(rng, n, 20).items()}
+            data[f"{split}.labels"], data[f"{split}.ids"] = (np.arange(n) % 3 == 0).astype(np.int32), (np.arange(n) // 3).astype(np.int32)
         return data, {**meta, "words": 20}
     if kind == "pairs":
         for split, n in (("train", 60), ("valid", 12), ("test", 12)):
@@ -185,6 +192,9 @@ def test_capabilities_have_the_shapes_they_promise(family):
         assert distortion.shape == (5,) and len(rate) == 5 and torch.isfinite(distortion).all() and (rate >= 0).all()
         assert torch.equal(distortion, again) and model.encode(batch).shape[0] == 5
         assert model.log_likelihood(batch, 3, torch.Generator().manual_seed(0)).shape == (5,)
+    if model.kinds[0] == "questions":
+        offered += 1
+        assert model.scores(split_rows(model, data, "test", np.arange(5))).shape == (5,)
     if model.kinds[0] == "pairs":
         batch, offered = split_rows(model, data, "test", np.arange(5)), offered + 1
         source = batch["source.tokens"], batch["source.offsets"]
