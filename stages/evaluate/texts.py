@@ -106,9 +106,10 @@ class Texts:
 
     def exhibit(self, model, gallery, seed: int) -> None:
         names = [*self.data.table("words"), "<end>"]
+        joint = "" if max(map(len, names[1:-1]), default=2) == 1 else " "  # characters are not parted
 
         def spelt(words):
-            return " ".join(names[w] for w in words) or "(nothing)"
+            return joint.join(names[w] for w in words) or "(nothing)"
 
         generator = torch.Generator().manual_seed(seed)
         if model.config.latent:
@@ -119,8 +120,14 @@ class Texts:
                       f"upper bound, tighter than the ELBO; {len(self.sample)} texts"] for k in self.settings.iw]
             gallery.table("What a test text costs, by every account", ["account", "nats", "perplexity", "what it is"], rows,
                           "Perplexities are per word, ends counted.")
-        gallery.table("Drawn from the model", ["text"], [[spelt(t)] for t in model.write(12, generator)],
-                      "The code, if there is one, from the prior; words drawn from the decoder.")
+        drawn = [spelt(t) for t in model.write(12, generator)]
+        if getattr(model, "classes", 0):
+            labels = self.data.table("labels")
+            gallery.table("Written as it was asked", ["class asked for", "text"],
+                          [[labels[i % model.classes], text] for i, text in enumerate(drawn)], "Words drawn from the decoder.")
+        else:
+            gallery.table("Drawn from the model", ["text"], [[text] for text in drawn],
+                          "The code, if there is one, from the prior; words drawn from the decoder.")
         if not model.config.latent:
             return
         shown = self.rows[:: max(1, len(self.rows) // 10)][:10]

@@ -105,8 +105,11 @@ class Model(Base):
         return self.posterior(batch)[0]
 
     def topics(self) -> Tensor:
-        """R, float32 [latent, V]: which words a unit of the code raises."""
-        return self.decoder.weight.detach().T
+        """log p(w|h) with one unit of h two deviations of the prior up and the others 0, float32 [latent, V].
+
+        Not R alone: that ranks words first that training has seen twice, whatever they mean; LDA's topics are probabilities too.
+        """
+        return torch.log_softmax(2 * self.decoder.weight.detach().T + self.decoder.bias.detach(), 1)
 
     def loss(self, batch, phase, step):
         distortion, rate = self.bound(batch)

@@ -172,16 +172,15 @@ class Model(Base):
             before_texts, before_maps = texts, maps
             texts, maps = [[None] * beam for _ in range(n)], [[None] * beam for _ in range(n)]
             over = (word == END) | (length > self.config.longest)
-            for i in range(n):
-                for j in range(beam):
-                    p = int(parent[i, j])
-                    own = before_maps[i][p] + ([weights[i * beam + p]] if weights is not None else [])
-                    if over[i, j]:
-                        if math.isfinite(best[i, j]) and len(ended[i]) < beam:
-                            ended[i].append((float(best[i, j]) / length**normalise, before_texts[i][p], own))
+            for i, (of, words, costs, stops) in enumerate(zip(parent.tolist(), word.tolist(), best.tolist(), over.tolist(), strict=True)):
+                for j, (p, w, cost, stop) in enumerate(zip(of, words, costs, stops, strict=True)):
+                    if not math.isfinite(cost):
                         texts[i][j], maps[i][j] = [], []
-                    else:
-                        texts[i][j], maps[i][j] = [*before_texts[i][p], int(word[i, j])], own
+                        continue
+                    own = before_maps[i][p] + ([weights[i * beam + p]] if weights is not None else [])
+                    texts[i][j], maps[i][j] = [*before_texts[i][p], w], own
+                    if stop and len(ended[i]) < beam:
+                        ended[i].append((cost / length**normalise, before_texts[i][p], own))
             scores = best.masked_fill(over, -math.inf)
             done = torch.tensor([len(e) >= beam for e in ended], device=device)
             scores[done] = -math.inf

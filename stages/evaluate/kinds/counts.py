@@ -109,7 +109,8 @@ class Evaluation(Kind):
         names = self.data.table("words")
         note = (f"NPMI over pairs of the {topics.TOP} heaviest words; reference corpus: the training documents, window: the document. "
                 "Best first.")
-        for title, weights in (("Topics: what a unit of the code raises", array(model.topics())), ("Topics of the tuned LDA", self.lda[0])):
+        shown = {"Topics: likeliest words with a unit of the code up": array(model.topics()), "Topics of the tuned LDA": self.lda[0]}
+        for title, weights in shown.items():
             scores, top = topics.npmi(weights, self.bags("train")), topics.top_words(weights, topics.TOP)
             order = np.argsort(-scores, kind="stable")[:SHOWN]
             gallery.table(title, ["topic", "NPMI", "words"], [[int(t), round(float(scores[t]), 3), " ".join(names[w] for w in top[t])]
