@@ -117,7 +117,7 @@ class Texts:
             rows = [[title, round(metrics[name], 2), round(metrics[perplexity], 1) if perplexity else "", said]
                     for name, (title, perplexity, said) in ACCOUNTS.items()]
             rows += [[f"IW-{k}", round(metrics[f"iw_{k}"], 2), round(metrics[f"perplexity_iw_{k}"], 1),
-                      f"upper bound, tighter than the ELBO; {len(self.sample)} texts"] for k in self.settings.iw]
+                      f"upper bound, tighter with more draws; of {len(self.sample)} of the texts"] for k in self.settings.iw]
             gallery.table("What a test text costs, by every account", ["account", "nats", "perplexity", "what it is"], rows,
                           "Perplexities are per word, ends counted.")
         drawn = [spelt(t) for t in model.write(12, generator)]

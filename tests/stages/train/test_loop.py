@@ -118,6 +118,13 @@ def test_killed_and_resumed_equals_undisturbed_bit_for_bit(tmp_path, optimizer):
     assert whole.curve == resumed.curve and whole.examples == resumed.examples
 
 
+def test_each_number_of_the_gradient_can_be_clipped():
+    model, before = fresh(), fresh().state_dict()
+    train(model, DATA, settings(steps=1, optimizer="sgd", lr=1.0, clip_value=0.01), 0, CPU)
+    moved = [(v - before[k]).abs().max().item() for k, v in model.state_dict().items() if k.startswith("right")]
+    assert moved == pytest.approx([0.01, 0.01], abs=1e-6), "the gradients of this game are far larger"
+
+
 class Convolved(Two):
     """A convolution whose weights lie in memory channels-last."""
 
