@@ -122,6 +122,22 @@ def test_the_bounds_are_in_order_and_the_mean_of_codes_has_its_own_prior():
 
 
 @torch.no_grad()
+def test_a_conditional_model_reads_its_label_and_writes_what_is_asked():
+    torch.manual_seed(0)
+    config = configure(text_vae.Config, {**SMALL, "latent": 0, "condition": True}, "model")
+    model = text_vae.Model(config, {"words": 9, "classes": 3}).eval()
+    data = texts() | {"valid.labels": np.array([0, 2, -1, 1], np.int32)}
+    batch = batch_of(model, data, range(4))
+    assert model.label(batch).tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 1, 0]]
+    other = model.distortion({**batch, "labels": torch.tensor([1, 2, -1, 1])}, None)
+    same = model.distortion(batch, None) == other
+    assert same.tolist() == [False, True, True, True]
+    assert len(model.write(5, torch.Generator().manual_seed(0))) == 5 and model.sample_of == ("class", 3)
+    with pytest.raises(InputError, match="model.condition: true needs labels"):
+        text_vae.Model(config, {"words": 9, "classes": 0})
+
+
+@torch.no_grad()
 def test_a_language_model_gives_a_distribution_over_texts():
     model = made(latent=0)
     with pytest.raises(InputError, match="model.anneal: linear is of a latent code, but model.latent is 0"):
