@@ -60,6 +60,9 @@ class Model(Base):
             self.embedding = nn.Embedding(meta["source_words"], c.embedding)
             width, answers = c.embedding, meta["target_words"]
         elif self.kind == "images":
+            if meta["classes"] < 2:
+                raise InputError(f"family recurrent tells the class of an image, but the dataset has {meta['classes']} classes; choose a "
+                                 "labelled dataset")
             self.inputs = ("images", "labels")
             height, across, depth = meta["shape"]
             width, answers = (across * depth if c.steps == "rows" else depth), meta["classes"]
@@ -81,6 +84,10 @@ class Model(Base):
                 nn.init.constant_(parameter[c.hidden : 2 * c.hidden], c.forget)
 
     def begin(self, data, seed):
+        if self.kind == "pairs" and not np.array_equal(data["train.source.offsets"], data["train.target.offsets"]):
+            wrong = int((np.diff(data["train.source.offsets"]) != np.diff(data["train.target.offsets"])).sum())
+            raise InputError(f"family recurrent tells a tag for each word, but {wrong} training pairs have targets of another length than "
+                             "their sources; for translations choose family seq2seq")
         if self.kind == "series" and not self.forecasts:
             with torch.no_grad():
                 self.output.bias.fill_(float(data["train.factors"][:, 0].mean()))

@@ -94,6 +94,23 @@ def test_the_forget_gate_starts_open_and_what_cannot_be_is_one_line():
         made(SERIES, both_ways=True)
 
 
+def test_pairs_that_are_no_tags_and_images_without_classes_are_refused():
+    data = {"train.source.offsets": np.array([0, 3, 5]), "train.target.offsets": np.array([0, 2, 4])}
+    with pytest.raises(InputError, match="but 1 training pairs have targets of another length than their sources"):
+        made(PAIRS).begin(data, 0)
+    with pytest.raises(InputError, match="tells the class of an image, but the dataset has 0 classes"):
+        made({"kind": "images", "shape": [8, 8, 1], "classes": 0})
+
+
+@torch.no_grad()
+def test_an_image_is_read_row_by_row_or_pixel_by_pixel():
+    x = torch.arange(12.0).view(1, 1, 3, 4) / 12
+    meta = {"kind": "images", "shape": [3, 4, 1], "classes": 2}
+    assert torch.allclose(made(meta).image_steps(x)[0], 2 * x[0, 0] - 1)
+    assert torch.allclose(made(meta, steps="pixels").image_steps(x)[0, :, 0], 2 * x.flatten() - 1)
+    assert made(meta, both_ways=True).logits(x).shape == (1, 2)
+
+
 def test_a_short_adding_problem_is_solved():
     rng = np.random.default_rng(0)
     data = {}
