@@ -19,6 +19,7 @@ BUILTIN = {
     "pydoc_questions": Builtin("corpora", "pydoc", True),
     "python_tokens": Builtin("corpora", "python_tokens", True),
     "stdlib_names": Builtin("corpora", "python_tokens", True),
+    "copying": Builtin("corpora", "series"),
     "dates": Builtin("corpora", "dates"),
     "karate": Builtin("graphs", "small_graphs"),
     "les_miserables": Builtin("graphs", "small_graphs"),

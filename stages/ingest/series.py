@@ -1,10 +1,11 @@
-"""Series made by formula: the adding problem, and seasons to be forecast."""
+"""Sequences made by formula: the adding and the copy problem, and seasons to be forecast."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from stages.ingest.raw import Raw, image_table
 from stages.settings import field
@@ -24,6 +25,30 @@ class SeasonOptions:
     period: int = field(12, low=2, doc="steps of the season that is the same for all series")
     noise: float = field(0.1, low=0.0, doc="deviation of the autoregressive part's steps")
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class CopyingOptions:
+    pairs: int = field(5_000, low=1)
+    symbols: int = field(8, low=2, high=26, doc="different ones")
+    length: int = field(5, low=1, doc="symbols to be remembered")
+    lag: int = field(20, low=1, doc="blanks until they are asked for")
+    seed: int = 0
+
+
+def copying(options: CopyingOptions) -> Raw:
+    """Pairs: symbols, blanks, a sign and blanks again, to be answered by blanks and, after the sign, by the symbols in their order
+
+    (Hochreiter and Schmidhuber 1997; as in Arjovsky, Shah, Bengio 2016, https://arxiv.org/abs/1511.06464, section 4.1). No text twice.
+    """
+    rng, n = np.random.default_rng(options.seed), options.length
+    drawn = np.unique(rng.integers(options.symbols, size=(options.pairs, n)), axis=0)
+    texts = [[chr(ord("a") + i) for i in row] for row in rng.permutation(drawn).tolist()]
+    before, after = ["_"] * options.lag, ["_"] * n
+    rows = [(f"c{i:06d}", " ".join([*text, *before, "?", *after]), " ".join(["_"] * (n + options.lag + 1) + text))
+            for i, text in enumerate(texts)]
+    return Raw("pairs", {"pairs": pl.DataFrame(rows, schema=["pair_id", "source", "target"], orient="row")},
+               licence="simulated, no rights reserved")
 
 
 def adding(options: AddingOptions) -> Raw:

@@ -18,7 +18,8 @@ from stages.ingest.raw import SCHEMAS
 
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = {"simulated_shop": {"receipts": 60, "customers": 7}, "dates": {"pairs": 300}, "ring": {"points": 200}, "grid": {"points": 200},
-         "adding": {"series": 30}, "seasons": {"series": 30}, "python_tokens": {"every": 2}, "pydoc_questions": {"candidates": 2},
+         "adding": {"series": 30}, "copying": {"pairs": 40}, "seasons": {"series": 30}, "python_tokens": {"every": 2},
+         "pydoc_questions": {"candidates": 2},
          "photo_patches": {"block": 128, "stride": 64}, "shapes": {"positions": 2}, "stdlib_calls": {"smallest": 3},
          "stdlib_knowledge": {"core": 2, "one_to_one": 5}}
 ALL = """
@@ -137,6 +138,15 @@ def test_mixtures_lie_around_their_modes(take):
         centres = np.array(described["truth"]["modes"])
         assert points.dtype == np.float32 and len(centres) == modes == len(np.unique(label))
         assert (points - centres[label]).std() == pytest.approx(described["truth"]["sigma"], rel=0.05)
+
+
+def test_the_copy_problem_asks_for_what_was_shown(take):
+    _, out = take("corpora", "builtin", "copying", pairs=30, length=3, lag=4)
+    table = pl.read_parquet(out / "pairs.parquet")
+    for source, target in table.select("source", "target").iter_rows():
+        s, t = source.split(), target.split()
+        assert s[3:] == ["_"] * 4 + ["?"] + ["_"] * 3 and t == ["_"] * 8 + s[:3] and "_" not in s[:3]
+    assert table["source"].n_unique() == len(table)
 
 
 def test_a_sum_hides_in_two_marked_numbers_and_a_season_repeats(take):
