@@ -20,15 +20,15 @@ def importance_bound(model, x: Tensor, k: int, seed: int) -> Tensor:
     Read in pieces: log-means of k_1, k_2, ... draws join as log sum_j k_j exp(l_j) - log k, which is the bound of all k draws.
     """
     generator = torch.Generator().manual_seed(seed)
-    bounds, rows = [], max(1, min(len(x), DRAWS // min(k, DRAWS)))
-    for part in x.split(rows):
-        pieces, left = [], k
+    rows = max(1, min(len(x), DRAWS // min(k, DRAWS)))
+    bounds = torch.full((len(x),), -math.inf, dtype=torch.float64)  # written in place: small results kept between large blocks of memory
+    for start in range(0, len(x), rows):                            # would hold those apart, and the heap grew by gigabytes
+        part, into, left = x[start : start + rows], bounds[start : start + rows], k
         while left:
             draws = min(left, max(1, DRAWS // len(part)))
-            pieces.append(model.log_likelihood(part, draws, generator).double() + math.log(draws))
+            torch.logaddexp(into, model.log_likelihood(part, draws, generator).double() + math.log(draws), out=into)
             left -= draws
-        bounds.append(torch.logsumexp(torch.stack(pieces), 0) - math.log(k))
-    return -torch.cat(bounds)
+    return math.log(k) - bounds
 
 
 @torch.no_grad()
