@@ -24,3 +24,4 @@ class EvaluateSettings:
     samples: int | None = field(None, low=10, doc="drawn from a generator; null: as many as training images, at most 10000")
     iw: tuple[Literal[1, 5, 50, 500, 5000], ...] = field((1, 50), doc="k of the importance-weighted bounds")
     few: int = field(10, low=1, doc="draws of 5 labels a class")
+    probe: Literal["auto", "required"] = field("auto", doc="of codes, by labels; required: without them nothing is trained")
