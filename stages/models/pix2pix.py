@@ -37,7 +37,7 @@ class Config:
     adversarial: float = field(1.0, low=0.0, doc="of the adversarial loss; 0: no discriminator")
     objective: Literal["nonsaturating", "least_squares"] = field("nonsaturating")
     critic_channels: int = field(16, low=1, high=1024)
-    critic_halvings: int = field(2, low=0, high=6, doc="a patch is 7, 15, 31 pixels wide with 0, 1, 2 of them")
+    critic_halvings: int = field(2, low=0, high=6, doc="a patch is 7, 13, 25 pixels wide with 0, 1, 2 of them")
     mirror: bool = field(True, doc="half of the pairs, by chance, left and right exchanged")
 
 

@@ -48,7 +48,10 @@ class Enlarged(nn.Module):
 
 
 class ResidualTranslator(nn.Module):
-    """Down `halvings` times, residual blocks, up again: CycleGAN's generator. [B, a, H, W] -> [B, b, H, W] in (0, 1)."""
+    """Down `halvings` times, residual blocks, up again: CycleGAN's generator. [B, a, H, W] -> [B, b, H, W] in (0, 1).
+
+    A linear map of each pixel's channels goes past all of it, and what is added to it begins small: so what keeps its place is learnt first.
+    """
 
     def __init__(self, a: int, b: int, channels: int, blocks: int, halvings: int, norm: bool):
         super().__init__()
@@ -57,12 +60,15 @@ class ResidualTranslator(nn.Module):
         layers += [convolution(c, d, norm, 2) for c, d in zip(widths, widths[1:], strict=False)]
         layers += [Residual(widths[-1], norm) for _ in range(blocks)]
         layers += [Enlarged(d, c, norm) for c, d in reversed(list(zip(widths, widths[1:], strict=False)))]
-        self.net = nn.Sequential(*layers, nn.Conv2d(channels, b, 3, 1, 1))
+        self.net, self.past = nn.Sequential(*layers, nn.Conv2d(channels, b, 3, 1, 1)), nn.Conv2d(a, b, 1)
+        with torch.no_grad():
+            self.net[-1].weight.mul_(0.1)
         self.multiple = 2**halvings
         self.halo = self.multiple * (2 * blocks + 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.sigmoid(self.net(2 * x - 1))
+        x = 2 * x - 1
+        return torch.sigmoid(self.past(x) + self.net(x))
 
 
 class UNet(nn.Module):
