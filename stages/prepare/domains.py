@@ -16,7 +16,7 @@ EDGE = 48.0  # of 0..255: a pixel whose Sobel gradient is steeper is an edge
 
 
 def two_domains(table: pl.DataFrame, pixels: np.ndarray, settings, shares: Shares):
-    """arrays S.source, S.target (uint8), S.labels, S.target_labels; tables; meta of kind two_domains.
+    """arrays S.source, S.target (uint8), S.labels, S.target_labels, S.groups (of targets: one number a group); tables; meta of two_domains.
 
     meta: source_shape, shape (the target's), classes, task, `paired` (row i of train.source belongs to row i of train.target) and `truth`
     (so in valid and test). Raises InputError where the task does not fit the images.
@@ -26,6 +26,8 @@ def two_domains(table: pl.DataFrame, pixels: np.ndarray, settings, shares: Share
     index = {name: i for i, name in enumerate(names)}
     labels = np.array([index.get(x, -1) for x in table["label"]] if "label" in table.columns else [-1] * len(table), np.int32)
     arrays, task = {}, settings.task
+    grouped = "group" in table.columns and table["group"].null_count() == 0
+    groups = table["group"].rank("dense").to_numpy().astype(np.int32) if grouped else np.arange(len(table), dtype=np.int32)
     for s in SPLITS:
         part = table.filter(pl.col("split") == s)
         if task in ("domains", "pairs"):
@@ -39,11 +41,12 @@ def two_domains(table: pl.DataFrame, pixels: np.ndarray, settings, shares: Share
             source = TASKS[task](source, settings)
         elif task == "change":
             target = changed(target, settings.changes)
-        arrays |= {f"{s}.source": source, f"{s}.target": target, f"{s}.labels": labels[first], f"{s}.target_labels": labels[second]}
+        arrays |= {f"{s}.source": source, f"{s}.target": target, f"{s}.labels": labels[first], f"{s}.target_labels": labels[second],
+                   f"{s}.groups": groups[second]}
     meta = {"kind": "two_domains", "shape": list(arrays["train.target"].shape[1:]), "source_shape": list(arrays["train.source"].shape[1:]),
             "classes": len(names), "task": task, "paired": task not in ("domains", "change"), "truth": task != "domains",
             "images": {s: len(arrays[f"{s}.target"]) for s in SPLITS}}
-    if "group" in table.columns and table["group"].null_count() < len(table):
+    if grouped:
         meta["groups"] = {s: table.filter(pl.col("split") == s)["group"].n_unique() for s in SPLITS}
     return arrays, {"labels": names}, meta
 

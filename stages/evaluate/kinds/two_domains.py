@@ -25,6 +25,7 @@ class Evaluation(Kind):
         self.bytes = self.data[f"{self.split}.source"]
         self.x, self.y = image_tensor(self.bytes), image_tensor(self.data[f"{self.split}.target"])
         self.of_x, self.of_y = (np.array(self.data[f"{self.split}.{n}"]) for n in ("labels", "target_labels"))
+        self.groups = np.array(self.data[f"{self.split}.groups"])
         if min(len(self.x), len(self.y)) < 2:
             raise InputError(f"{self.data.folder}: {len(self.x)} and {len(self.y)} {self.split} images of the two domains are too few to "
                              f"measure with; raise split.{self.split}, or give more pictures")
@@ -50,7 +51,7 @@ class Evaluation(Kind):
 
     def of_translations(self, made) -> dict[str, float]:
         """Of translations of the sources, float [n, C, H, W]."""
-        metrics = fidelity.likeness(array(made), array(self.y)) if self.truth else {}
+        metrics = fidelity.likeness(array(made), array(self.y), self.groups) if self.truth else {}
         if self.truth and made.shape[1] == 3:
             metrics["discolouration"] = fidelity.colour_shift(array(self.y), array(made))["colour_shift"]
         if self.real["target"] is not None:
@@ -61,7 +62,7 @@ class Evaluation(Kind):
         """Of translations of the targets into the source's domain."""
         metrics = {}
         if self.truth:
-            found = fidelity.likeness(array(back), array(self.x))
+            found = fidelity.likeness(array(back), array(self.x), self.groups)
             metrics = {f"{name}_back": found[name] for name in ("l1", "psnr_y", "ssim_y")}
         if self.real["source"] is not None:
             metrics["fid_back"] = distribution.frechet_distance(self.real["source"], self.features(back))

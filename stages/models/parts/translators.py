@@ -50,7 +50,7 @@ class Enlarged(nn.Module):
 class ResidualTranslator(nn.Module):
     """Down `halvings` times, residual blocks, up again: CycleGAN's generator. [B, a, H, W] -> [B, b, H, W] in (0, 1).
 
-    A linear map of each pixel's channels goes past all of it, and what is added to it begins small: so what keeps its place is learnt first.
+    A linear map of each pixel's channels goes past all of it, and what is added to it begins small: what keeps its place is learnt first.
     """
 
     def __init__(self, a: int, b: int, channels: int, blocks: int, halvings: int, norm: bool):

@@ -33,6 +33,9 @@ def test_psnr_written_out(pair):
     made, truth = pair
     slow = [np.mean([10 * np.log10(1 / np.mean((m - t) ** 2))]) for m, t in zip(made, truth, strict=True)]
     assert fidelity.psnr(made, truth) == pytest.approx(slow) and fidelity.psnr(truth, truth).tolist() == [100, 100]
+    together = 10 * np.log10(1 / np.mean((made - truth) ** 2))
+    assert fidelity.psnr(made, truth, np.array([7, 7])).tolist() == pytest.approx([together])
+    assert fidelity.psnr(made, truth, np.array([1, 0])) == pytest.approx(slow[::-1])
     assert fidelity.psnr(truth * 0, truth * 0 + 1 / 255)[0] == pytest.approx(48.1308, abs=1e-4)  # one grey value off
 
 

@@ -44,7 +44,8 @@ def inverted(tmp_path):
         labels = np.arange(n, dtype=np.int32) % 5
         source = rng.integers(0, 256, (n, 8, 8, 1), np.uint8)
         source[:, 0, 0, 0] = np.rint(labels * 25.5)
-        for name, values in (("source", source), ("target", 255 - source), ("labels", labels), ("target_labels", labels)):
+        for name, values in (("source", source), ("target", 255 - source), ("labels", labels), ("target_labels", labels),
+                             ("groups", np.arange(n, dtype=np.int32))):
             np.save(tmp_path / f"{s}.{name}.npy", values)
     meta = {"dataset": "it", "domain": "images", "kind": "two_domains", "shape": [8, 8, 1], "source_shape": [8, 8, 1], "classes": 5,
             "task": "change", "paired": False, "truth": True, "hash": "0", "images": {"train": 60, "valid": 20, "test": 50}}
