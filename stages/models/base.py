@@ -48,6 +48,8 @@ class Model(nn.Module):
         log_likelihood(x, k, generator) -> [B] in nats; bound(x, generator) -> (distortion [B], rate [B, D]) in nats;
         tail_scores(h, r), head_scores(r, t) -> [B, entities]; logits(x) -> [B, classes]; features(x) -> [B, D];
         vectors() -> {name: [N, D] float32}; raw_sample(n, generator), as sample, of weights that are not averaged.
+        translate(x) -> images of the target's domain, translate_back(y) -> of the source's; with them `halo` and `multiple`, what a tile of
+        a larger picture needs (stages/models/parts/translators.py).
         `sample_of` = ("class" or "code", K), else None: sample(n, generator, of) makes the classes or categories `of`, int64 [n] below K;
         of a code, clusters(x) -> [B, K] are the logits of the category that x is made of.
     """

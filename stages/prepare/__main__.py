@@ -21,13 +21,15 @@ from stages.prepare.text import TextSettings, counts, documents, pairs, question
 from stages.settings import InputError, choose, configure
 
 TEXT = {"documents": documents, "pairs": pairs, "questions": questions, "counts": counts}
-KINDS = {"receipts": ("receipts",), "corpora": tuple(TEXT), "graphs": ("graph", "triples"), "images": ("images", "points")}  # of a domain
+KINDS = {"receipts": ("receipts",), "corpora": tuple(TEXT), "graphs": ("graph", "triples"),
+         "images": ("images", "points", "two_domains")}  # of a domain
 SETTINGS = {
     "receipts": ReceiptSettings,
     "graph": GraphSettings,
     "triples": TripleSettings,
     "images": ImageSettings,
     "points": ImageSettings,
+    "two_domains": ImageSettings,
     **dict.fromkeys(TEXT, TextSettings),
 }
 

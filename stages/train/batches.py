@@ -28,32 +28,35 @@ def seed_noise(device: torch.device, *parts: int) -> None:
 class Batches:
     """Rows of the train split, drawn without replacement epoch by epoch; `share` says which rows of a batch of n this process takes.
 
-    `batch(draw)` gives {input: tensor [B, ...]}; draw 0, 1, 2, ... walks through a permutation that is new for every epoch. Images come
-    as float32 [B, C, H, W] in [0, 1], whole numbers as int64, everything else as float32.
+    `batch(draw)` gives {input: tensor [B, ...]}; draw 0, 1, 2, ... walks through a permutation that is new for every epoch. Arrays with
+    as many rows are read at the same ones, so that what belongs together comes together; one of another length has its own permutation.
+    Images come as float32 [B, C, H, W] in [0, 1], whole numbers as int64, everything else as float32.
     """
 
     def __init__(self, data: Mapping[str, np.ndarray], inputs: tuple[str, ...], batch_size: int, seed: int, device: torch.device,
                  share: Callable[[int], slice] = slice):
         self.arrays = {name: data[f"train.{name}"] for name in inputs}
         self.n = len(next(iter(self.arrays.values())))
-        if self.n == 0:
+        fewest = min(map(len, self.arrays.values()))
+        if fewest == 0:
             raise InputError("the train split is empty; look at the dataset's validation page")
-        self.size, self.seed, self.device = min(batch_size, self.n), seed, device
+        self.size, self.seed, self.device = min(batch_size, fewest), seed, device
         self.share = share(self.size)
-        self._epoch, self._order = -1, None
+        self._orders: dict[int, tuple[int, np.ndarray]] = {}  # rows -> (epoch, permutation)
 
     def batch(self, draw: int) -> dict[str, Tensor]:
-        per_epoch = self.n // self.size
-        epoch, at = divmod(draw, per_epoch)
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.n)
-        rows = self._order[at * self.size : (at + 1) * self.size][self.share]
-        return {name: to_tensor(array[rows], name, self.device) for name, array in self.arrays.items()}
+        return {name: to_tensor(array[self._rows(draw, len(array))], self.device) for name, array in self.arrays.items()}
+
+    def _rows(self, draw: int, n: int) -> np.ndarray:
+        epoch, at = divmod(draw, n // self.size)
+        if self._orders.get(n, (-1,))[0] != epoch:
+            self._orders[n] = epoch, np.random.default_rng([self.seed, epoch]).permutation(n)
+        return self._orders[n][1][at * self.size : (at + 1) * self.size][self.share]
 
 
-def to_tensor(array: np.ndarray, name: str, device: torch.device) -> Tensor:
+def to_tensor(array: np.ndarray, device: torch.device) -> Tensor:
     """The array as models take it: see Batches."""
-    if name == "images":
+    if array.ndim == 4 and array.dtype == np.uint8:
         return image_tensor(array, device)
     tensor = torch.from_numpy(np.array(array)).to(device)
     return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64)
