@@ -29,7 +29,7 @@ def main() -> None:
     tokens, offsets = torch.randint(3, 200, (SOURCES * LENGTH,)), torch.arange(SOURCES + 1) * LENGTH
 
     def run(beam):
-        return lambda seed: timed(lambda: [len(model.translate(tokens, offsets, beam)[0][0]) for _ in range(batches)][0])
+        return lambda seed: timed(lambda: [len(model.search(tokens, offsets, beam)[0][0]) for _ in range(batches)][0])
 
     run(WIDTH)(0)
     runs = alternate(run(1), run(WIDTH), 3)

@@ -18,7 +18,7 @@ from stages.settings import InputError, choose, configure, field
 
 Domain = Literal["receipts", "corpora", "graphs", "images"]
 NO_FEATURES = "none"
-COMMANDS = ("encode", "sample", "similar")  # of `python -m stages.evaluate`, which takes a run's name in their place
+COMMANDS = ("encode", "sample", "similar", "translate")  # of `python -m stages.evaluate`, which takes a run's name in their place
 NAMES = Path(__file__).parent / "evaluate" / "names.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 

@@ -38,10 +38,15 @@ def feature_net(folder: Path | None, meta: dict):
     if folder is None or folder.name == NO_FEATURES:
         return None, None
     run = read_json(folder / "run.json")
-    if meta["kind"] != "images":
+    if meta["kind"] not in ("images", "two_domains"):
         raise InputError(f"{folder}: a feature net serves images, but the dataset holds {meta['kind']}; write features: none")
     seed = run["seeds"][0]
-    net = load_run(folder, seed, meta)
+    try:
+        net = load_run(folder, seed, meta)
+    except InputError:
+        if meta.get("source_shape", meta["shape"]) == meta["shape"]:
+            raise
+        net = load_run(folder, seed, {**meta, "shape": meta["source_shape"]})  # a net of the other domain
     if not hasattr(net, "features"):
         raise InputError(f"{folder}: family {run['family']} has no features to compare images in; name a run of family classifier")
     return net, sha256((folder / str(seed) / "weights.safetensors").read_bytes()).hexdigest()

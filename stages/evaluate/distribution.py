@@ -62,14 +62,22 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def neighbour_distances(x: np.ndarray, y: np.ndarray, k: int = 1, itself: bool = False) -> np.ndarray:
-    """Distance of each row of x to its k-th nearest row of y. `itself`: x is y, and a row is no neighbour of its own."""
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    """Distance of each row of x to its k-th nearest row of y. `itself`: x is y, and a row is no neighbour of its own.
+
+    Rows are ranked in float32, twice as fast, and the distance to the chosen one is then taken in float64, so that a copy is at 0.
+    """
+    x, y = np.asarray(x), np.asarray(y)
+    centre = y.mean(0)  # what float32 rounds is then of the size of the distances
+    x32, y32 = ((rows - centre).astype(np.float32) for rows in (x, y))
+    half, columns = 0.5 * (y32 * y32).sum(1), np.ascontiguousarray(y32.T)
     found = np.empty(len(x))
     for start in range(0, len(x), ROWS):
-        block = squared_distances(x[start : start + ROWS], y)
+        rows = x[start : start + ROWS]
+        block = half - x32[start : start + ROWS] @ columns
         if itself:
             block[np.arange(len(block)), np.arange(start, start + len(block))] = np.inf
-        found[start : start + ROWS] = np.partition(block, k - 1, axis=1)[:, k - 1]
+        chosen = block.argmin(1) if k == 1 else np.argpartition(block, k - 1, axis=1)[:, k - 1]
+        found[start : start + ROWS] = ((rows.astype(np.float64) - y[chosen]) ** 2).sum(1)
     return np.sqrt(found)
 
 

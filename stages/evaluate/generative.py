@@ -22,18 +22,20 @@ def importance_bound(model, x: Tensor, k: int, seed: int) -> Tensor:
     """
     generator = torch.Generator().manual_seed(seed)
     rows = max(1, min(len(x), DRAWS // min(k, DRAWS)))
-    return -torch.cat([joined(lambda draws, part=part: model.log_likelihood(part, draws, generator), k, max(1, DRAWS // len(part)))
-                       for part in x.split(rows)])
+    bounds = torch.full((len(x),), -math.inf, dtype=torch.float64)  # written in place: small results kept between large blocks of memory
+    for start in range(0, len(x), rows):                            # would hold those apart, and the heap grew by gigabytes
+        part = x[start : start + rows]
+        add_draws(bounds[start : start + rows], lambda draws, part=part: model.log_likelihood(part, draws, generator), k,
+                  max(1, DRAWS // len(part)))
+    return math.log(k) - bounds
 
 
-def joined(bound: Callable[[int], Tensor], k: int, most: int) -> Tensor:
-    """The importance-weighted bound of k draws from `bound(draws)` [B], which can make at most `most` at once; float64 [B]."""
-    pieces, left = [], k
-    while left:
-        draws = min(left, most)
-        pieces.append(bound(draws).double() + math.log(draws))
-        left -= draws
-    return torch.logsumexp(torch.stack(pieces), 0) - math.log(k)
+def add_draws(into: Tensor, bound: Callable[[int], Tensor], k: int, most: int) -> None:
+    """Add k draws of `bound(draws)` [B], which makes at most `most` at once, to the log-sums `into`, float64 [B], in place."""
+    while k:
+        draws = min(k, most)
+        torch.logaddexp(into, bound(draws).double() + math.log(draws), out=into)
+        k -= draws
 
 
 @torch.no_grad()

@@ -48,7 +48,10 @@ What a baseline may choose it chooses as the model does: on the validation split
 | `label_propagation` | propagation or spreading (0.9), edges weighted or equal | the best across two halves of the labelled nodes |
 | `majority` | the commonest label | – |
 | `common_neighbours`, `adamic_adar`, `preferential_attachment` | scores of a pair of nodes from the training graph | – |
-| `floor` | real data in place of samples: the best there is, not a method | – |
+| `floor` | real data in place of samples or translations: the best there is, not a method | – |
+| `bicubic` | the source, enlarged as MATLAB's imresize does | – |
+| `unchanged` | the source as it is, in place of its translation | – |
+| `chance` | labels at random in place of those that a classifier reads, mean of 20 shuffles | – |
 | `supervised` | the feature net, trained on all labels of train: a ceiling, not a rival | – |
 | `gaussian` | full-covariance Gaussian fitted to train: samples, exact likelihood | ridge of the likelihood, on valid |
 | `pca` | codes: principal components as wide as the model's; likelihood of probabilistic PCA | – |

@@ -29,3 +29,4 @@ class EvaluateSettings:
     lda_topics: tuple[int, ...] = field((20,), low=2, doc="of the LDA beside a topic model; the best on the validation split is shown")
     lda_alpha: tuple[float, ...] = field((0.1,), above=0.0, doc="its prior on a document's topics, likewise")
     few: int = field(10, low=1, doc="draws of 5 labels a class")
+    probe: Literal["auto", "required"] = field("auto", doc="of codes, by labels; required: without them nothing is trained")

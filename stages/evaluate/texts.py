@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -74,10 +76,10 @@ class Texts:
         for k in self.settings.iw:
             bounds, where = [], []
             for part, batch in self.batches(model, self.rows[self.sample], max(1, min(ROWS, HELD // min(k, HELD)))):
-                bound = generative.joined(lambda n, b=batch: model.log_likelihood(b, n, generator), k, max(1, HELD // len(part)))
-                bounds.append(array(bound))
+                bounds.append(torch.full((len(part),), -math.inf, dtype=torch.float64))
+                generative.add_draws(bounds[-1], lambda n, b=batch: model.log_likelihood(b, n, generator), k, max(1, HELD // len(part)))
                 where.append(part)
-            losses = -np.concatenate(bounds)[np.argsort(np.concatenate(where), kind="stable")]
+            losses = math.log(k) - array(torch.cat(bounds))[np.argsort(np.concatenate(where), kind="stable")]
             found |= {f"iw_{k}": losses.mean(), f"perplexity_iw_{k}": self.perplexity(losses, self.sample)}
         found |= {"iw_texts": len(self.sample), "self_bleu": self_bleu(model.write(DRAWN, generator))}
         self.measured = {name: float(value) for name, value in found.items()}  # the page's table is of the first seed's

@@ -28,6 +28,7 @@ BUILTIN = {
     "stdlib_knowledge": Builtin("graphs", "stdlib_knowledge", True),
     "digits": Builtin("images", "pictures"),
     "photo_patches": Builtin("images", "pictures"),
+    "photographs": Builtin("images", "pictures"),
     "shapes": Builtin("images", "shapes"),
     "adding": Builtin("images", "series"),
     "seasons": Builtin("images", "series"),

@@ -1,4 +1,4 @@
-"""Arrays and pictures as they lie on disk: IDX, NPZ, PNG, JPEG and what else Pillow reads."""
+"""Arrays as they lie on disk: IDX and NPZ. Pictures are stages/pictures.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy as np
 from stages.ingest.text_files import BLOCK, OPENERS, is_html, truncated
 from stages.settings import InputError, nearest
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 # type codes of the IDX format, big-endian
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -72,15 +71,3 @@ def array(arrays: dict[str, np.ndarray], name: str, path: Path, where: str) -> n
     if name not in arrays:
         raise InputError(f"{where}: {path} has no array {name!r}; it holds {', '.join(arrays)}{nearest(name, arrays)}")
     return arrays[name]
-
-
-def read_picture(path: Path, channels: int | None) -> np.ndarray:
-    """uint8 [H, W, C] of a picture file, C = `channels`, or 1 for grey ones and 3 for all others."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as picture:
-            wanted = channels or (1 if picture.mode in ("1", "L", "I;16") else 3)
-            return np.asarray(picture.convert("L" if wanted == 1 else "RGB"), np.uint8).reshape(picture.height, picture.width, wanted)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: a corrupt picture or none at all ({error}); replace it or move it out of the folder") from None

@@ -9,10 +9,12 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from stages.ingest.image_files import PICTURES, array, read_idx, read_npz, read_picture
+from stages.ingest.image_files import array, read_idx, read_npz
+from stages.ingest.image_folders import photographs
 from stages.ingest.raw import Raw, image_table
 from stages.ingest.table_files import SPLITS
 from stages.ingest.text_files import existing
+from stages.pictures import PICTURES, read_picture
 from stages.settings import InputError, choose, field
 
 ARRAYS = ("images", "labels", "split")
@@ -25,12 +27,15 @@ class ImageOptions:
     scale: Literal["none", "unit", "signed"] = field("none", doc="values are 0..255 (none), 0..1 (unit) or -1..1 (signed)")
     channels: Literal[1, 3] | None = None
     size: Literal["refuse", "pad"] = field("refuse", doc="pictures of several sizes: refuse, or pad with black right and below")
+    patch: int | None = field(None, low=4, doc="cut every picture of a folder into squares of so many pixels; their group is the picture")
+    domains: tuple[str, ...] = field((), doc="two subfolders, the images to translate and those to make of them; others are not read")
+    paired: bool = field(False, doc="a picture of the one subfolder belongs to that of the other with the same name")
 
 
 def from_path(options: ImageOptions, path: Path, scratch: Path) -> Raw:
     """Images of a folder of pictures, an NPZ (or NPY) file, or an IDX file and its labels."""
     if path.is_dir():
-        return folder(path, options)
+        return photographs(path, options) if options.domains or options.patch or options.paired else folder(path, options)
     if path.suffix in (".npz", ".npy"):
         return npz(path, options)
     images = read_idx(path)

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from stages.ingest.download import Files
-from stages.ingest.image_files import read_idx, read_picture
+from stages.ingest.image_files import read_idx
 from stages.ingest.pictures import PatchOptions, patches
 from stages.ingest.raw import Raw, image_table
 from stages.ingest.text_files import truncated
+from stages.pictures import read_picture
 from stages.settings import InputError
 
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")

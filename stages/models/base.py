@@ -51,6 +51,8 @@ class Model(nn.Module):
         log_likelihood(x, k, generator) -> [B] in nats; bound(x, generator) -> (distortion [B], rate [B, D]) in nats;
         tail_scores(h, r), head_scores(r, t) -> [B, entities]; logits(x) -> [B, classes]; features(x) -> [B, D];
         vectors() -> {name: [N, D] float32}; raw_sample(n, generator), as sample, of weights that are not averaged.
+        translate(x) -> images of the target's domain, translate_back(y) -> of the source's; with them `halo` and `multiple`, what a tile of
+        a larger picture needs (stages/models/parts/translators.py).
         `sample_of` = ("class" or "code", K), else None: sample(n, generator, of) makes the classes or categories `of`, int64 [n] below K;
         of a code, clusters(x) -> [B, K] are the logits of the category that x is made of.
     """
@@ -101,22 +103,22 @@ def image_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tens
     return torch.from_numpy(np.array(images)).to(device).permute(0, 3, 1, 2).to(torch.float32).div_(255).contiguous()
 
 
-def gathered(arrays: Mapping[str, np.ndarray], offsets: Mapping[str, np.ndarray], ragged: Mapping[str, str], rows: np.ndarray,
+def gathered(arrays: Mapping[str, np.ndarray], offsets: Mapping[str, np.ndarray], ragged: Mapping[str, str], rows: Mapping[str, np.ndarray],
              device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """{input: tensor} of the rows; ragged inputs end to end, beside their offsets [len(rows) + 1] (int64)."""
+    """{input: tensor} of the rows of each; ragged inputs end to end, beside their offsets [len(rows) + 1] (int64)."""
     found = {}
     for name, array in arrays.items():
         if name not in ragged:
-            found[name] = to_tensor(array[rows], name, device)
+            found[name] = to_tensor(array[rows[name]], device)
             continue
-        at, own = places(offsets[ragged[name]], rows)
-        found[name], found[ragged[name]] = to_tensor(array[at], name, device), torch.from_numpy(own).to(device)
+        at, own = places(offsets[ragged[name]], rows[name])
+        found[name], found[ragged[name]] = to_tensor(array[at], device), torch.from_numpy(own).to(device)
     return found
 
 
-def to_tensor(array: np.ndarray, name: str, device: torch.device | str = "cpu") -> Tensor:
+def to_tensor(array: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """The array as models take it: images float32 [B, C, H, W] in [0, 1], whole numbers int64, everything else float32."""
-    if name == "images":
+    if array.ndim == 4 and array.dtype == np.uint8:
         return image_tensor(array, device)
     tensor = torch.from_numpy(np.array(array)).to(device)
     return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64)
@@ -125,4 +127,5 @@ def to_tensor(array: np.ndarray, name: str, device: torch.device | str = "cpu") 
 def split_rows(model: Model, data: Mapping[str, np.ndarray], split: str, rows: np.ndarray, device: torch.device | str = "cpu"):
     """What a batch of a split's rows holds, as training gives it to `model.loss`."""
     offsets = {name: data[f"{split}.{name}"] for name in dict.fromkeys(model.ragged.values())}
-    return gathered({name: data[f"{split}.{name}"] for name in model.inputs}, offsets, model.ragged, rows, device)
+    arrays = {name: data[f"{split}.{name}"] for name in model.inputs}
+    return gathered(arrays, offsets, model.ragged, dict.fromkeys(arrays, rows), device)

@@ -79,11 +79,14 @@ class Model(Base):
         pixels, code = depth * height * width, config.codes * config.classes
         self.encoder = mlp((pixels, *config.hidden, code), ACTIVATIONS[config.activation])
         self.decoder = mlp((code, *reversed(config.hidden), pixels), ACTIVATIONS[config.activation])
-        self.pixels = Pixels(config.likelihood, config.sigma, config.binarise)
+        self.pixels = Pixels(config.likelihood, config.sigma, config.binarise, self.shape)
+
+    def begin(self, data, seed):
+        self.pixels.begin(data["train.images"], self.decoder[-1].bias)
 
     def log_q(self, x: Tensor) -> Tensor:
         """log pi(x): [B, C, H, W] -> [B, codes, classes]."""
-        logits = self.encoder(2 * x.flatten(1) - 1).float()
+        logits = self.encoder(self.pixels.centred(x).flatten(1)).float()
         return F.log_softmax(logits.view(-1, self.config.codes, self.config.classes), -1)
 
     def log_p_x(self, x: Tensor, z: Tensor) -> Tensor:

@@ -148,7 +148,7 @@ class Model(Base):
         return {"loss": losses.mean().item(), "accuracy": right.float().mean().item()}
 
     @torch.no_grad()
-    def translate(self, tokens: Tensor, offsets: Tensor, beam: int = 1, normalise: float = 1.0) -> tuple[list[list[int]], list[Tensor]]:
+    def search(self, tokens: Tensor, offsets: Tensor, beam: int = 1, normalise: float = 1.0) -> tuple[list[list[int]], list[Tensor]]:
         """(the likeliest target found for each source, its attention weights [words, longest] or empty). Width 1 is greedy.
 
         Hypotheses compete by log p / length^normalise when they end; a search stops when `beam` have ended or at `longest` words.

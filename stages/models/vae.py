@@ -10,8 +10,8 @@ q = N(mu(x), diag sigma^2(x)). beta = 1 is the VAE exactly: the factor is then l
 a second layer: q(h1|x) q(h2|h1), p(h2) p(h1|h2) p(x|h1); the rate of h1 is then sampled, for its prior depends on h2 (Burda et al., 3).
 Likelihoods and binarisation: parts/likelihoods.py.
 
-Binary images enter less their mean, and the decoder starts at it: at -1 for nearly all pixels the first steps saturate tanh units, and
-after 20 epochs of MNIST the bound stood at 120 nats where it is 103 after 5. Many draws at less cost, off by default: with `backward` = m
+Binary images enter less their mean (parts/likelihoods.py): without that the bound of binary MNIST stood at 120 nats after 20 epochs where
+it is 103 after 5. Many draws at less cost, off by default: with `backward` = m
 all k draws are weighed without a gradient and m of them, resampled by their weights, are differentiated, which is unbiased; `gradient:
 doubly` has less variance (Tucker et al. 2019, https://arxiv.org/abs/1810.04152); `warmup` begins with the ELBO, whose steps cost least.
 
@@ -100,9 +100,7 @@ class Model(Base):
         if config.upper:
             self.upper_encoder = mlp((config.latent, *config.upper_hidden, 2 * config.upper), activation)
             self.upper_decoder = mlp((config.upper, *reversed(config.upper_hidden), 2 * config.latent), activation)
-        self.pixels = Pixels(config.likelihood, config.sigma, config.binarise)
-        if config.binarise != "none":
-            self.register_buffer("mean", torch.full(self.shape, 0.5))
+        self.pixels = Pixels(config.likelihood, config.sigma, config.binarise, self.shape)
 
     def step_bytes(self, batch_size: int) -> tuple[int, str]:
         """(about how many bytes a training step of so many images holds at once, what they are of)."""
@@ -113,20 +111,11 @@ class Model(Base):
         return size, f"{batch_size} images x {kept} draws (model.draws) x {pixels} pixels"
 
     def begin(self, data, seed):
-        """Binary images enter less the mean of the training images, and the decoder's constant image starts there (Burda et al., 4)."""
-        self.pixels.check(data["train.images"])
-        if self.config.binarise == "none":
-            return
-        total = sum(image_tensor(data["train.images"][i : i + ROWS]).sum(0).double() for i in range(0, len(data["train.images"]), ROWS))
-        self.mean.copy_(total / len(data["train.images"]))
-        if not self.config.channels:
-            with torch.no_grad():
-                self.decoder[-1].bias.copy_(torch.logit(self.mean.flatten(), 0.001))
+        self.pixels.begin(data["train.images"], None if self.config.channels else self.decoder[-1].bias)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """mean and log-variance of q(z|x) (of the lower layer): [B, C, H, W] -> two of [B, latent]."""
-        centred = 2 * x - 1 if self.config.binarise == "none" else x - self.mean
-        mean, log_variance = self.encoder(centred).float().chunk(2, 1)  # the KL needs float32 also under autocast
+        mean, log_variance = self.encoder(self.pixels.centred(x)).float().chunk(2, 1)  # the KL needs float32 also under autocast
         return mean, log_variance
 
     def decode(self, z: Tensor) -> Tensor:

@@ -89,7 +89,7 @@ class Model(Base):
         pixels, code = depth * height * width, config.codes * config.dimension
         self.encoder = mlp((pixels, *config.hidden, code), ACTIVATIONS[config.activation])
         self.decoder = mlp((code, *reversed(config.hidden), pixels), ACTIVATIONS[config.activation])
-        self.pixels = Pixels(config.likelihood, config.sigma, config.binarise)
+        self.pixels = Pixels(config.likelihood, config.sigma, config.binarise, self.shape)
         self.prior = Prior(config.codebook, config.prior)
         self.register_buffer("rows", torch.randn(config.codebook, config.dimension) * 0.1)
         self.register_buffer("counts", torch.ones(config.codebook))
@@ -97,9 +97,12 @@ class Model(Base):
         self.register_buffer("unused", torch.zeros(config.codebook, dtype=torch.int64))
         self._last: tuple[Tensor, Tensor] | None = None  # encoder outputs and their rows, from the loss to its update
 
+    def begin(self, data, seed):
+        self.pixels.begin(data["train.images"], self.decoder[-1].bias)
+
     def z(self, x: Tensor) -> Tensor:
         """Encoder outputs: [B, C, H, W] -> [B, codes, dimension]."""
-        return self.encoder(2 * x.flatten(1) - 1).float().view(-1, self.config.codes, self.config.dimension)
+        return self.encoder(self.pixels.centred(x).flatten(1)).float().view(-1, self.config.codes, self.config.dimension)
 
     def observed(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The images that the likelihood is of: x, or binary ones drawn from it."""

@@ -21,8 +21,8 @@ from stages.prepare.text import TextSettings, counts, documents, pairs, question
 from stages.settings import InputError, choose, configure
 
 TEXT = {"documents": documents, "pairs": pairs, "questions": questions, "counts": counts}
-KINDS = {"receipts": ("receipts",), "corpora": tuple(TEXT), "graphs": ("graph", "triples"),  # of a domain
-         "images": ("images", "points", "series")}
+KINDS = {"receipts": ("receipts",), "corpora": tuple(TEXT), "graphs": ("graph", "triples"),
+         "images": ("images", "points", "series", "two_domains")}  # of a domain
 SETTINGS = {
     "receipts": ReceiptSettings,
     "graph": GraphSettings,
@@ -30,6 +30,7 @@ SETTINGS = {
     "images": ImageSettings,
     "points": ImageSettings,
     "series": ImageSettings,
+    "two_domains": ImageSettings,
     **dict.fromkeys(TEXT, TextSettings),
 }
 

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
+from stages.prepare.domains import two_domains
 from stages.prepare.splits import SPLITS, Shares, with_splits
-from stages.settings import field
+from stages.settings import InputError, field
 
 
 @dataclass(frozen=True)
 class ImageSettings:
     valid: float | None = field(None, low=0.0, high=0.8)
     test: float | None = field(None, low=0.0, high=0.8)
+    task: Literal["none", "reduce", "grey", "edges", "change", "domains", "pairs"] = field(
+        "none", doc="make two domains of the images, kind two_domains (stages/prepare/domains.py)")
+    scale: int = field(4, low=2, high=16, doc="task reduce: the source is smaller by this")
+    changes: tuple[Literal["inverted", "warped", "coloured", "blurred"], ...] = field((), doc="task change: made in turn for the target")
 
 
 def images(table: pl.DataFrame, pixels: np.ndarray, kind: str, settings: ImageSettings, shares: Shares):
-    """arrays, tables, meta of kind images (uint8 N x H x W x C), points (float32 N x 2) or series (float32 N x T x D)."""
+    """arrays, tables, meta of kind images (uint8 N x H x W x C), points (float32 N x 2) or series (float32 N x T x D), or of two
+
+    domains that a task makes.
+    """
+    if settings.task != "none":
+        if kind != "images":
+            raise InputError(f"prepare.task: {settings.task} makes two domains of images, but the dataset holds {kind}; leave it out")
+        if (settings.task == "change") != bool(settings.changes):
+            raise InputError(f"prepare.changes: found {list(settings.changes)} with task {settings.task}; task change needs at least one, "
+                             "other tasks none")
+        return two_domains(table, pixels, settings, shares)
     table = with_splits(table, "image_id", shares)
     labels = sorted(table["label"].drop_nulls().unique()) if "label" in table.columns else []
     domains = sorted(table["domain"].drop_nulls().unique()) if "domain" in table.columns else []

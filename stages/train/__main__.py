@@ -58,19 +58,21 @@ def sources_of(module_file: Path) -> list[Path]:
 
 
 def read_run(name: str, params_file: Path, settings_file: Path | None):
-    """(family, dataset, seeds, module, config, loop settings): from params.yaml, or from JSON on a machine without yaml."""
+    """(family, dataset, seeds, module, config, loop settings, whether its evaluation asks for labels): from params.yaml, or from JSON on
+    a machine without yaml."""
     if settings_file is None:
         from stages.params import load
 
         params = load(params_file)
         run, where = params.run(name), f"{params_file}.runs.{name}"
         layers = {f"{params_file}.train": params.train, f"{where}.train": run.train}
-        return run.family, run.dataset, list(run.seeds), *run_settings(run.family, run.model, layers, where)
+        probed = run.evaluate.get("probe") == "required"
+        return run.family, run.dataset, list(run.seeds), *run_settings(run.family, run.model, layers, where), probed
     given, where = read_json(settings_file), str(settings_file)
     for key in given:
         choose(key, ("family", "dataset", "seeds", "model", "train"), where, "key")
     made = run_settings(given.get("family", ""), given.get("model", {}), {f"{where}.train": given.get("train", {})}, where)
-    return given["family"], given.get("dataset", ""), given.get("seeds", [0]), *made
+    return given["family"], given.get("dataset", ""), given.get("seeds", [0]), *made, False
 
 
 def write_curve(path: Path, curves: dict[int, list[dict]]) -> None:
@@ -113,12 +115,17 @@ def main() -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train the run, in as many processes as it says; the first writes what comes of it."""
-    family, dataset, seeds, module, config, settings = read_run(args.run, args.params, args.settings)
+    family, dataset, seeds, module, config, settings, probed = read_run(args.run, args.params, args.settings)
     data = Prepared(args.data)
     if data.meta["kind"] not in module.Model.kinds:
         raise InputError(
             f"run {args.run}: family {family} reads {' or '.join(module.Model.kinds)}, but {args.data} holds "
             f"{data.meta['kind']}; choose another dataset or family"
+        )
+    if probed and data.meta.get("classes", 0) < 2:
+        raise InputError(
+            f"run {args.run}: evaluate.probe is required, but {args.data} has labels of {data.meta.get('classes', 0)} classes, and a probe "
+            "needs 2; label the dataset (docs/data.md) or write probe: auto"
         )
     kernel = issubclass(module.Model, KernelModel)
     device = pick_device("cpu" if kernel else settings.device)  # kernels are numba's

@@ -31,10 +31,11 @@ POOL = 32  # batches whose sequences are sorted by length together: between chan
 class Batches:
     """Rows of the train split, drawn without replacement epoch by epoch; `share` says which rows of a batch of n this process takes.
 
-    `batch(draw)` gives {input: tensor [B, ...]}; draw 0, 1, 2, ... walks through a permutation that is new for every epoch. Images come
-    as float32 [B, C, H, W] in [0, 1], whole numbers as int64, everything else as float32. Of `ragged` inputs ({input: its offsets}) the
-    rows come end to end, beside their offsets [B + 1]; batches are then of rows about as long: within POOL
-    batches of the permutation rows are sorted by the length of the first ragged input, and the batches shuffled.
+    `batch(draw)` gives {input: tensor [B, ...]}; draw 0, 1, 2, ... walks through a permutation that is new for every epoch. Arrays with
+    as many rows are read at the same ones, so that what belongs together comes together; one of another length has its own permutation.
+    Images come as float32 [B, C, H, W] in [0, 1], whole numbers as int64, everything else as float32. Of `ragged` inputs ({input: its
+    offsets}) the rows come end to end, beside their offsets [B + 1]; batches are then of rows about as long: within POOL batches of the
+    permutation rows are sorted by the length of the first ragged input, and the batches shuffled.
     """
 
     def __init__(self, data: Mapping[str, np.ndarray], inputs: tuple[str, ...], batch_size: int, seed: int, device: torch.device,
@@ -42,29 +43,31 @@ class Batches:
         self.ragged = dict(ragged or {})
         self.arrays = {name: data[f"train.{name}"] for name in inputs}
         self.offsets = {name: np.array(data[f"train.{name}"]) for name in dict.fromkeys(self.ragged.values())}
-        first = self.ragged.get(inputs[0])
-        self.n = len(self.offsets[first]) - 1 if first else len(self.arrays[inputs[0]])
-        if self.n == 0:
+        self.rows = {name: len(self.offsets[self.ragged[name]]) - 1 if name in self.ragged else len(a) for name, a in self.arrays.items()}
+        self.n, fewest = self.rows[inputs[0]], min(self.rows.values())
+        if fewest == 0:
             raise InputError("the train split is empty; look at the dataset's validation page")
-        self.lengths = np.diff(self.offsets[first]) if first else None
-        self.size, self.seed, self.device = min(batch_size, self.n), seed, device
+        self.lengths = np.diff(self.offsets[self.ragged[inputs[0]]]) if inputs[0] in self.ragged else None
+        self.size, self.seed, self.device = min(batch_size, fewest), seed, device
         self.share = share(self.size)
-        self._epoch, self._order = -1, None
+        self._orders: dict[int, tuple[int, np.ndarray]] = {}  # rows -> (epoch, permutation)
 
     def batch(self, draw: int) -> dict[str, Tensor]:
-        per_epoch = self.n // self.size
-        epoch, at = divmod(draw, per_epoch)
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, self._permutation(epoch)
-        rows = self._order[at * self.size : (at + 1) * self.size][self.share]
+        rows = {name: self._rows(draw, n) for name, n in self.rows.items()}
         return gathered(self.arrays, self.offsets, self.ragged, rows, self.device)
 
-    def _permutation(self, epoch: int) -> np.ndarray:
+    def _rows(self, draw: int, n: int) -> np.ndarray:
+        epoch, at = divmod(draw, n // self.size)
+        if self._orders.get(n, (-1,))[0] != epoch:
+            self._orders[n] = epoch, self._permutation(epoch, n)
+        return self._orders[n][1][at * self.size : (at + 1) * self.size][self.share]
+
+    def _permutation(self, epoch: int, n: int) -> np.ndarray:
         rng = np.random.default_rng([self.seed, epoch])
-        order = rng.permutation(self.n)
+        order = rng.permutation(n)
         if self.lengths is None:
             return order
-        whole, pool = self.n // self.size, POOL * self.size
+        whole, pool = n // self.size, POOL * self.size
         parts = np.split(order[: whole * self.size], range(pool, whole * self.size, pool))
         order = np.concatenate([part[np.argsort(self.lengths[part], kind="stable")] for part in parts])
         return order.reshape(whole, self.size)[rng.permutation(whole)].ravel()

@@ -25,11 +25,14 @@ SMALL = {"classifier": {"channels": 8, "features": 16}, "vae": {"hidden": [32], 
          "bigbigan": {"hidden": [32], "latent": 4, "features": 16, "joint": [16]},
          "autoencoder": {"latent": 8}, "gumbel_vae": {"hidden": [32], "codes": 4, "classes": 3},
          "vq_vae": {"hidden": [32], "codes": 4, "codebook": 8, "dimension": 3, "prior": 8}, "item2vec": {"fields": ["category"]},
-         "word2vec": {"dimension": 16}, "random_walk": {"dimension": 16},
          "nvdm": {"latent": 4, "hidden": [16]}, "text_vae": {"latent": 4, "embedding": 16, "hidden": 32, "dropout": 0.0},
          "recurrent": {"embedding": 16, "hidden": 24}, "seq2seq": {"embedding": 16, "hidden": 24, "attention": "additive"},
          "nasm": {"latent": 4, "embedding": 16, "hidden": 24, "dropout": 0.0},
-         "ml_vae": {"latent": 4, "upper": 3, "embedding": 16, "hidden": 32, "dropout": 0.0}}
+         "ml_vae": {"latent": 4, "upper": 3, "embedding": 16, "hidden": 32, "dropout": 0.0},
+         "rotation": {"channels": 4, "features": 16}, "cyclegan": {"channels": 4, "blocks": 1, "pool": 20, "critic_channels": 4},
+         "pix2pix": {"channels": 4, "halvings": 2, "critic_channels": 4},
+         "super_resolution": {"channels": 8, "blocks": 1, "adversarial": 0.001, "pretrain": 5, "critic_channels": 4},
+         "word2vec": {"dimension": 16}, "random_walk": {"dimension": 16}}
 
 
 def sequences(rng, n, vocabulary):
@@ -91,6 +94,11 @@ def small_data(kind):
         return data, {**meta, "entities": 15, "relations": 3}
     if kind == "points":
         return {f"{s}.points": rng.normal(size=(40, 2)).astype(np.float32) for s in ("train", "valid", "test")}, {**meta, "shape": [2]}
+    if kind == "two_domains":
+        for split, n in (("train", 48), ("valid", 12), ("test", 12)):
+            source = (rng.random((n, 8, 8, 1)) * 60 + 60 * rng.integers(0, 3, (n, 1, 1, 1))).astype(np.uint8)
+            data |= {f"{split}.source": source, f"{split}.target": 255 - source}
+        return data, {**meta, "shape": [8, 8, 1], "source_shape": [8, 8, 1], "classes": 0, "paired": True, "truth": True, "task": "pairs"}
     for split, n in (("train", 48), ("valid", 12), ("test", 12)):
         data[f"{split}.labels"] = rng.integers(0, 3, n).astype(np.int32)
         data[f"{split}.images"] = (rng.random((n, 8, 8, 1)) * 60 + 60 * data[f"{split}.labels"][:, None, None, None]).astype(np.uint8)
@@ -139,7 +147,7 @@ def test_loss_is_a_finite_scalar_and_each_phase_reaches_all_its_parameters_and_n
 def test_one_batch_can_be_overfitted(family):
     model, data, options = made(family)
     rows = gathered({k: data[f"train.{k}"] for k in model.inputs}, {k: data[f"train.{k}"] for k in model.ragged.values()}, model.ragged,
-                    np.arange(16))
+                    dict.fromkeys(model.inputs, np.arange(16)))
     data |= {f"train.{k}": np.asarray(v) for k, v in rows.items() if k in model.ragged or k in model.ragged.values()}
     data |= {f"train.{k}": data[f"train.{k}"][:16] for k in model.inputs if k not in model.ragged}
     settings = TrainSettings(**{**options, "steps": 150, "lr": 3e-3, "lr_decay": "none", "log_every": 10})
@@ -200,8 +208,15 @@ def test_capabilities_have_the_shapes_they_promise(family):
         source = batch["source.tokens"], batch["source.offsets"]
         if hasattr(model, "tag_logits"):
             assert model.tag_logits(*source).shape == (len(source[0]), 10)
-        if hasattr(model, "translate"):
-            assert len(model.translate(*source)[0]) == 5
+        if hasattr(model, "search"):
+            assert len(model.search(*source)[0]) == 5
+    if hasattr(model, "translate"):
+        x, offered = Batches(data, ("source",), 5, 0, CPU).batch(0)["source"], offered + 1
+        for name in ("translate", "translate_back"):
+            if hasattr(model, name):
+                out = getattr(model, name)(x)
+                assert out.shape == (5, 1, 8, 8) and 0 <= out.min() and out.max() <= 1
+        assert model.halo >= 0 and model.multiple >= 1
     if hasattr(model, "vectors"):
         for name, table in model.vectors().items():
             offered += 1

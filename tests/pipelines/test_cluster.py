@@ -360,7 +360,7 @@ def test_a_cluster_that_has_another_token_than_the_flow_is_told(nodes, project, 
     """Only the flow shows a token: its tasks run and what they yield never arrives."""
     (tmp_path / "token").write_text("0" * 64)
     script = "import pipelines.cluster.ray as there; there.ANSWER = 5; from pipelines import repro; repro.command(repro.main)"
-    asked = subprocess.run([sys.executable, "-c", script, "prepare", "--runner", "ray://auto", "--remote", "shared"], cwd=project, timeout=100,
-                           env={**environment(), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token"),
-                                "RAY_ADDRESS": nodes.address}, capture_output=True, text=True)
+    shown = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token"), "RAY_ADDRESS": nodes.address}
+    asked = subprocess.run([sys.executable, "-c", script, "prepare", "--runner", "ray://auto", "--remote", "shared"], cwd=project,
+                           env={**environment(), **shown}, capture_output=True, text=True, timeout=100)
     assert asked.returncode == 2 and "was asked and does not answer within 5 s" in asked.stderr, asked.stderr + asked.stdout

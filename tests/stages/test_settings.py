@@ -107,16 +107,17 @@ def test_params_mistakes(tmp_path, old, new, expected):
         ("name: digits", "name: digit", "datasets.a.name: unknown builtin source 'digit'"),
         ("name: digits, options: {}", "name: digits, options: {sise: 3}", "datasets.a.options.sise: unknown setting"),
         ("validate: {}, prepare", "validate: {min_rwos: 3}, prepare", "datasets.a.validate.min_rwos: unknown setting"),
-        ("prepare: {}", "prepare: {tset: 0.2}", "datasets.a.prepare.tset: unknown setting; allowed: valid, test (did you mean 'test'?)"),
+        ("prepare: {}", "prepare: {tset: 0.2}",
+         "datasets.a.prepare.tset: unknown setting; allowed: valid, test, task, scale, changes (did you mean 'test'?)"),
         (
             "family: vae",
             "family: translation",
-            "runs.r.dataset: family translation reads triples, but a is of domain images (images, points)",
+            "runs.r.dataset: family translation reads triples, but a is of domain images (images, points, two_domains)",
         ),
         (
             "features: none",
             "features: r",
-            "runs.r.features: run r (family vae) has no features(x); allowed: a run of family classifier, or none",
+            "runs.r.features: run r (family vae) has no features(x); allowed: a run of family classifier, rotation, or none",
         ),
         (
             "features: none",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from itertools import product
 
@@ -49,9 +50,11 @@ class Evaluation(Kind):
         metrics = {**topics.perplexity_of_documents(-distortion - rate, self.lengths), "elbo": float((distortion + rate).mean()),
                    "distortion": float(distortion.mean()), "kl": float(rate.mean())}
         for k in self.settings.iw:
-            bounds = np.concatenate([array(generative.joined(
-                lambda draws, part=part: model.log_likelihood(split_rows(model, self.data, self.split, part), draws, generator), k, DRAWS))
-                for part in np.split(self.rows, range(ROWS, len(self.rows), ROWS))])
+            sums = torch.full((len(self.rows),), -math.inf, dtype=torch.float64)
+            for start in range(0, len(self.rows), ROWS):
+                batch = split_rows(model, self.data, self.split, self.rows[start : start + ROWS])
+                generative.add_draws(sums[start : start + ROWS], lambda n, b=batch: model.log_likelihood(b, n, generator), k, DRAWS)
+            bounds = array(sums) - math.log(k)
             metrics[f"iw_{k}"] = float(-bounds.mean())
             metrics[f"perplexity_document_iw_{k}"] = topics.perplexity_of_documents(bounds, self.lengths)["perplexity_document"]
         metrics |= {"active_units": float((means.var(0) > ACTIVE).sum()), "empty_documents": float(self.empty),

@@ -30,11 +30,14 @@ class Evaluation(Kind):
         self.real = self.features(self.x["test"]) if self.net is not None else None
 
     def headline(self, metrics):
-        return next(m for m in ("fid", "mig", "accuracy", "probe_accuracy", "elbo", "reconstruction_mse", "sharpness") if m in metrics)
+        order = ("pretext_accuracy", "fid", "mig", "accuracy", "probe_accuracy", "elbo", "reconstruction_mse", "sharpness")
+        return next(m for m in order if m in metrics)
 
     def measure(self, model, seed):
         need(model, "images", "sample", "encode", "logits", "reconstruct")
         metrics = {}
+        if hasattr(model, "pretext_accuracy"):
+            metrics["pretext_accuracy"] = model.pretext_accuracy(self.x["test"])
         if hasattr(model, "logits") and self.labelled:
             metrics |= self.of_logits(self.through(model.logits, "test"))
         if hasattr(model, "sample"):

@@ -33,8 +33,8 @@ class Evaluation(Kind):
         return "exact_match" if "exact_match" in metrics else "accuracy"
 
     def measure(self, model, seed):
-        need(model, "pairs", "translate", "tag_logits")
-        return self.translated(model) if hasattr(model, "translate") else self.tagging(self.tags(model))
+        need(model, "pairs", "search", "tag_logits")
+        return self.translated(model) if hasattr(model, "search") else self.tagging(self.tags(model))
 
     # taggers
 
@@ -69,7 +69,7 @@ class Evaluation(Kind):
             made = []
             for part in np.split(self.rows, range(ROWS, len(self.rows), ROWS)):
                 batch = split_rows(model, self.data, self.split, part)
-                made += model.translate(batch["source.tokens"], batch["source.offsets"], beam)[0]
+                made += model.search(batch["source.tokens"], batch["source.offsets"], beam)[0]
                 if beam == 1:
                     losses, right, row = model.forced(batch)
                     every = torch.ones(len(part), dtype=torch.bool).scatter_reduce(0, row, right, "amin")
@@ -106,7 +106,7 @@ class Evaluation(Kind):
 
     def baselines(self, model, fresh):
         """majority: the commonest tag; most_frequent_tag: of each word; nearest_pair: the target of the most similar training source."""
-        if not hasattr(model, "translate"):
+        if not hasattr(model, "search"):
             of_word, overall = self.commonest()
             flat = np.concatenate(self.source)
             return {"majority": self.tagging(np.full(len(flat), overall)), "most_frequent_tag": self.tagging(of_word[flat])}
@@ -119,7 +119,7 @@ class Evaluation(Kind):
         return joint.join(self.words[side][i] for i in ids)
 
     def exhibit(self, model, gallery, seed):
-        if not hasattr(model, "translate"):
+        if not hasattr(model, "search"):
             return self.exhibit_tags(model, gallery)
         lengths = np.array([len(self.source[r]) for r in self.rows])
         edges = np.unique(np.quantile(lengths, [0, 0.25, 0.5, 0.75, 1.0]).astype(int))
@@ -136,7 +136,7 @@ class Evaluation(Kind):
         plain = [i for i in range(len(self.rows)) if self.spelt("source", self.source[self.rows[i]]).isascii()][:2]
         for number, i in enumerate(plain):  # the font has no other letters
             batch = split_rows(model, self.data, self.split, self.rows[[i]])
-            made, maps = model.translate(batch["source.tokens"], batch["source.offsets"])
+            made, maps = model.search(batch["source.tokens"], batch["source.offsets"])
             weights = array(maps[0])
             names = [self.words["source"][w] for w in self.source[self.rows[i]]], [self.words["target"][w] for w in made[0]] + ["end"]
             entropy = -(weights * np.log(np.maximum(weights, 1e-12))).sum(1).mean()

@@ -44,6 +44,16 @@ def hinge_loss(real: Tensor, fake: Tensor) -> Tensor:
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
 
+def least_squares_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """((a(x) - 1)^2 + a(G(z))^2) / 2 (Mao et al. 2017, https://arxiv.org/abs/1611.04076, equation 9 with b = 1, a = 0)."""
+    return 0.5 * ((real - 1).square().mean() + fake.square().mean())
+
+
+def least_squares(fake: Tensor) -> Tensor:
+    """(a - 1)^2: the generator's side of the least-squares game, as CycleGAN has it (twice Mao's)."""
+    return (fake - 1).square().mean()
+
+
 def linear(fake: Tensor) -> Tensor:
     """-a: the generator's side of the Wasserstein and of the hinge game; gradient -1."""
     return -fake.mean()
@@ -54,6 +64,7 @@ OBJECTIVES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor
     **{name: (discriminator_loss, loss) for name, loss in GENERATOR_LOSSES.items()},
     "wasserstein": (critic_loss, linear),
     "hinge": (hinge_loss, linear),
+    "least_squares": (least_squares_loss, least_squares),
 }
 
 

@@ -17,9 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stages.models.base import image_tensor
 from stages.settings import InputError
 
 LIKELIHOODS = ("gaussian", "bernoulli", "logistic")
+ROWS = 2048  # images at once
 BINARISE = ("none", "dynamic", "fixed")
 
 
@@ -77,9 +79,13 @@ def noise_of(x: Tensor) -> Tensor:
 
 
 class Pixels(nn.Module):
-    """log p(x | output) and the mean image, by the likelihood's name; `sigma`, of the Gaussian, learnt where None."""
+    """log p(x | output) and the mean image, by the likelihood's name; `sigma`, of the Gaussian, learnt where None.
 
-    def __init__(self, kind: str, sigma: float | None = None, binarise: str = "none"):
+    `shape` (C, H, W) of the images. Binary images enter an encoder less the mean of the training images, and the decoder starts at it: at
+    -1 for nearly all pixels the first steps saturate its units (Burda et al. 2016, section 4).
+    """
+
+    def __init__(self, kind: str, sigma: float | None, binarise: str, shape: tuple[int, int, int]):
         super().__init__()
         if binarise != "none" and kind != "bernoulli":
             raise InputError(f"model.binarise: {binarise} makes binary images, but model.likelihood is {kind}; use likelihood: bernoulli")
@@ -89,6 +95,23 @@ class Pixels(nn.Module):
         learnt = kind == "logistic" or (kind == "gaussian" and sigma is None)
         start = torch.tensor(-1.5 if sigma is None else math.log(sigma))
         self.log_scale = nn.Parameter(start, requires_grad=learnt)
+        if binarise != "none":
+            self.register_buffer("mean", torch.full(shape, 0.5))
+
+    def begin(self, images: np.ndarray, bias: Tensor | None = None) -> None:
+        """Before the first step: check the training images, and start `bias`, the logits of the decoder, at their mean where binarised."""
+        self.check(images)
+        if self.binarise == "none":
+            return
+        total = sum(image_tensor(images[i : i + ROWS]).sum(0).double() for i in range(0, len(images), ROWS))
+        self.mean.copy_(total / len(images))
+        if bias is not None:
+            with torch.no_grad():
+                bias.copy_(torch.logit(self.mean.flatten(), 0.001))
+
+    def centred(self, x: Tensor) -> Tensor:
+        """How images, as `observed`, enter an encoder: grey ones in [-1, 1], binary ones less the mean of the training images."""
+        return 2 * x - 1 if self.binarise == "none" else x - self.mean
 
     def observed(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What the likelihood is of: grey images [B, ...] in [0, 1], or binary ones drawn from them."""

@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[3]
 SMALL = {"simulated_shop": {"receipts": 60, "customers": 7}, "dates": {"pairs": 300}, "ring": {"points": 200}, "grid": {"points": 200},
          "adding": {"series": 30}, "copying": {"pairs": 40}, "seasons": {"series": 30}, "python_tokens": {"every": 2},
          "pydoc_questions": {"candidates": 2},
-         "photo_patches": {"block": 128, "stride": 64}, "shapes": {"positions": 2}, "stdlib_calls": {"smallest": 3},
-         "stdlib_knowledge": {"core": 2, "one_to_one": 5}}
+         "photo_patches": {"block": 128, "stride": 64}, "photographs": {"block": 128, "stride": 64}, "shapes": {"positions": 2},
+         "stdlib_calls": {"smallest": 3}, "stdlib_knowledge": {"core": 2, "one_to_one": 5}}
 ALL = """
 import sys
 from pathlib import Path

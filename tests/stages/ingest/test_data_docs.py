@@ -23,7 +23,7 @@ ENTRIES = {name: entry for kind, text in BLOCK.findall(TEXT) if kind == "yaml" f
 NAMES = ["my/sales.csv", "my/baskets.jsonl", "my/reviews.tsv", "my/letters/anna/1.txt", "my/pairs.tsv", "my/questions.csv",
          "my/friends.txt", "my/people.csv", "my/facts.tsv", "my/calls.csv"]
 ROWS = {"my-sales": 3, "my-baskets": 3, "my-reviews": 2, "my-letters": 1, "my-pairs": 2, "my-questions": 2, "my-friends": 2, "my-people": 2,
-        "my-facts": 2, "my-pictures": 2, "my-arrays": 3, "my-idx": 3}
+        "my-facts": 2, "my-pictures": 2, "my-arrays": 3, "my-idx": 3, "my-photos-x4": 5, "my-sides": 2, "my-piles": 2}
 
 
 @pytest.fixture
@@ -37,6 +37,10 @@ def folder(tmp_path, monkeypatch):
     for name, size in (("cat/1.png", (3, 4)), ("dog/2.png", (5, 4))):
         (Path("my/pictures") / name).parent.mkdir(parents=True)
         Image.fromarray(np.zeros((*size, 3), np.uint8)).save(Path("my/pictures") / name)
+    sizes = {"photos/1.png": (32, 33), "photos/2.png": (16, 16), "sides/before/1.png": (4, 4), "sides/after/1.jpg": (4, 4)}
+    for name, size in sizes.items():
+        (Path("my") / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((*size, 3), np.uint8)).save(Path("my") / name)
     images = np.arange(3 * 4, dtype=np.uint8).reshape(3, 2, 2)
     np.savez("my/images.npz", x=images / 11, y=np.arange(3))
     for name, array in (("images-idx3", images), ("labels-idx1", np.arange(3, dtype=np.uint8))):

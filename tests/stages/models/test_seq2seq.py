@@ -76,7 +76,7 @@ def test_a_beam_of_one_is_greedy_and_a_wide_one_finds_the_best_of_all(attention)
     model, data = made(attention=attention, longest=2), pairs()
     batch = split_rows(model, data, "valid", np.arange(6))
     source = batch["source.tokens"], batch["source.offsets"]
-    greedy, maps = model.translate(*source)
+    greedy, maps = model.search(*source)
     first, memory, nothing = model.read(*source)
     keys = model.keys(memory)
     for i in range(6):
@@ -102,7 +102,7 @@ def test_a_beam_of_one_is_greedy_and_a_wide_one_finds_the_best_of_all(attention)
                     else:
                         total, word = total + float(found[target]), target
                 best = max(best, (total / (length + 1), list(words)))
-        assert model.translate(*source, beam=49)[0][i] == best[1]
+        assert model.search(*source, beam=49)[0][i] == best[1]
 
 
 def test_the_schedules_by_value_and_what_cannot_be():
@@ -132,6 +132,6 @@ def test_short_words_are_learnt_backwards():
     train(model, data, TrainSettings(**{**model.train_defaults, "steps": 250, "lr": 0.01}), 0, torch.device("cpu"))
     model.eval()
     batch = split_rows(model, data, "valid", np.arange(60))
-    made_, _ = model.translate(batch["source.tokens"], batch["source.offsets"])
+    made_, _ = model.search(batch["source.tokens"], batch["source.offsets"])
     offsets = data["valid.target.offsets"]
     assert np.mean([m == data["valid.target.tokens"][a:b].tolist() for m, a, b in zip(made_, offsets[:-1], offsets[1:], strict=True)]) > 0.9

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from stages.models import gumbel_vae, vq_vae
 from stages.models.parts.gaussian import kl_to_standard, log_mean_exp, log_normal, reparameterise, resampled
 from stages.models.parts.likelihoods import binarised, log_bernoulli, log_logistic, noise_of
 from stages.models.vae import Config, Model
@@ -271,15 +272,18 @@ def test_binary_images_enter_centred_and_the_decoder_starts_at_their_mean():
     model = Model(Config(latent=2, hidden=(4,), likelihood="bernoulli", binarise="dynamic"), META)
     model.begin({"train.images": images}, 0)
     mean = images.mean(0)[..., 0] / 255
-    assert np.allclose(model.mean[0], mean, atol=1e-6)
+    assert np.allclose(model.pixels.mean[0], mean, atol=1e-6)
     assert np.allclose(torch.sigmoid(model.decoder[-1].bias.detach()), mean.ravel(), atol=1e-3)
-    assert torch.allclose(model.posterior(model.mean[None])[0], model.encoder(torch.zeros(1, 1, 2, 2)).chunk(2, 1)[0])
+    assert torch.allclose(model.posterior(model.pixels.mean[None])[0], model.encoder(torch.zeros(1, 1, 2, 2)).chunk(2, 1)[0])
 
 
 def test_images_outside_the_likelihood_s_range_are_one_line_before_training():
     images = np.full((4, 2, 2, 1), 1.5, np.float32)
     with pytest.raises(InputError, match=r"^train.images: float32 from 1.5 to 1.5 is outside what likelihood gaussian is of: .*$"):
         Model(Config(latent=2), META).begin({"train.images": images}, 0)
+    for family in (gumbel_vae, vq_vae):
+        with pytest.raises(InputError, match="is outside what likelihood gaussian is of"):
+            family.Model(family.Config(), META).begin({"train.images": images}, 0)
 
 
 def test_more_draws_than_memory_are_one_line_before_training(monkeypatch):

@@ -386,6 +386,18 @@ def test_wrong_kind_of_data_missing_data_and_truncated_arrays(tmp_path, run_here
     assert "not readable as JSON" in run_here()[1]
 
 
+def test_a_probe_that_is_required_wants_labels_before_training(tmp_path, run_here):
+    digits(tmp_path / "data")
+    run = "{family: vae, dataset: d, features: none, model: {hidden: [8]}, train: {steps: 1}, evaluate: {probe: required}}"
+    params(tmp_path / "params.yaml", run)
+    assert run_here()[0] == 0
+    meta = json.loads((tmp_path / "data/meta.json").read_text())
+    (tmp_path / "data/meta.json").write_text(json.dumps({**meta, "classes": 0}))
+    code, said = run_here()
+    assert code == 2 and "evaluate.probe is required, but" in said and "has labels of 0 classes, and a probe needs 2" in said
+    assert "steps" not in said
+
+
 def test_full_disk_is_one_line_and_the_next_start_goes_on(tmp_path, run_here):
     """A real one: a file-size limit stands for a full disk where no small file system can be mounted; the write fails half-way."""
     digits(tmp_path / "data")

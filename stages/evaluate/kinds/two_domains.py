@@ -1,0 +1,203 @@
+"""Two domains: how near translations come to the truth where it is known, what they keep, what they invent, what they discolour."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from stages.bicubic import resized
+from stages.evaluate import distribution, fidelity, pictures
+from stages.evaluate.kinds.base import Kind, array, need
+from stages.models.base import image_tensor
+from stages.settings import InputError
+
+ROWS = 256  # images through a net at once
+SIDE = 32  # larger images are cut into squares of so many pixels for FID
+SHUFFLES = 20  # of the labels, for chance
+
+
+class Evaluation(Kind):
+    def __init__(self, setting):
+        super().__init__(setting)
+        meta = self.data.meta
+        self.task, self.truth = meta["task"], meta["truth"]
+        self.bytes = self.data[f"{self.split}.source"]
+        self.x, self.y = image_tensor(self.bytes), image_tensor(self.data[f"{self.split}.target"])
+        self.of_x, self.of_y = (np.array(self.data[f"{self.split}.{n}"]) for n in ("labels", "target_labels"))
+        self.groups = np.array(self.data[f"{self.split}.groups"])
+        if min(len(self.x), len(self.y)) < 2:
+            raise InputError(f"{self.data.folder}: {len(self.x)} and {len(self.y)} {self.split} images of the two domains are too few to "
+                             f"measure with; raise split.{self.split}, or give more pictures")
+        self.real = {name: self.features(images) for name, images in (("source", self.x), ("target", self.y))}
+
+    def headline(self, metrics):
+        order = ("label_kept_matched", *(["psnr_y"] if self.task == "reduce" else []), "psnr_rgb", "psnr_y", "fid", "cycle_error")
+        return next(m for m in order if m in metrics)
+
+    def measure(self, model, seed):
+        need(model, "two domains", "translate")
+        made = through(model.translate, self.x)
+        metrics = self.of_translations(made)
+        if not hasattr(model, "translate_back"):
+            return metrics
+        back = through(model.translate_back, self.y)
+        metrics |= self.of_returns(back)
+        metrics |= {"cycle_error": distance(through(model.translate_back, made), self.x),
+                    "cycle_error_back": distance(through(model.translate, back), self.y)}
+        if self.x.shape[1] == self.y.shape[1]:
+            metrics |= self.of_identity(through(model.translate, self.y), through(model.translate_back, self.x))
+        return metrics
+
+    def of_translations(self, made) -> dict[str, float]:
+        """Of translations of the sources, float [n, C, H, W]."""
+        metrics = fidelity.likeness(array(made), array(self.y), self.groups) if self.truth else {}
+        if self.truth and made.shape[1] == 3:
+            metrics["discolouration"] = fidelity.colour_shift(array(self.y), array(made))["colour_shift"]
+        if self.real["target"] is not None:
+            metrics["fid"] = distribution.frechet_distance(self.real["target"], self.features(made))
+        return {**metrics, "sharpness": distribution.sharpness(array(made))}
+
+    def of_returns(self, back) -> dict[str, float]:
+        """Of translations of the targets into the source's domain."""
+        metrics = {}
+        if self.truth:
+            found = fidelity.likeness(array(back), array(self.x), self.groups)
+            metrics = {f"{name}_back": found[name] for name in ("l1", "psnr_y", "ssim_y")}
+        if self.real["source"] is not None:
+            metrics["fid_back"] = distribution.frechet_distance(self.real["source"], self.features(back))
+        return metrics | self.of_labels(back, self.of_y)
+
+    def of_labels(self, images, labels) -> dict[str, float]:
+        """Does a classifier of the source read the label that an image had before its translation?"""
+        if not hasattr(self.net, "logits") or not (labels >= 0).all() or self.features(images[:1]) is None:
+            return {}
+        read = through(self.net.logits, images).argmax(1).numpy()
+        return kept(read, labels, self.data.meta["classes"])
+
+    def of_identity(self, made, back) -> dict[str, float]:
+        """Of images that are in the domain already, in both directions: a translator should leave them as they are."""
+        pairs = ((self.y, made), (self.x, back))
+        metrics = {"identity_error": float(np.mean([distance(a, b) for a, b in pairs]))}
+        if self.x.shape[1] == 3:
+            shifts = [fidelity.colour_shift(array(a), array(b)) for a, b in pairs]
+            metrics |= {name: float(np.mean([s[name] for s in shifts])) for name in shifts[0]}
+        return metrics
+
+    def baselines(self, model, fresh):
+        """bicubic, or the source left as it is; the floor, images of the training split or the test images themselves; chance."""
+        found = {}
+        plain = self.plain()
+        found["bicubic" if plain.shape[2:] != self.x.shape[2:] else "unchanged"] = self.of_translations(plain)
+        floor = {"sharpness": distribution.sharpness(array(self.y))}
+        for name, metric in (("target", "fid"), *([("source", "fid_back")] if hasattr(model, "translate_back") else [])):
+            if self.real[name] is not None:
+                train = image_tensor(self.data[f"train.{name}"])
+                floor[metric] = distribution.frechet_distance(self.real[name], self.features(train))
+        if hasattr(model, "translate_back") and (labels := self.of_labels(self.x, self.of_x)):
+            floor |= labels
+            rng = np.random.default_rng(self.settings.seed)
+            drawn = [kept(rng.permutation(self.of_y), self.of_y, self.data.meta["classes"]) for _ in range(SHUFFLES)]
+            found["chance"] = {name: float(np.mean([d[name] for d in drawn])) for name in drawn[0]}
+            found["unchanged"] |= self.of_labels(self.y, self.of_y)
+        found["floor"] = floor
+        return found
+
+    def plain(self) -> torch.Tensor:
+        """What costs nothing: the source, enlarged where the target is larger, with the target's channels."""
+        scale = self.y.shape[2] // self.x.shape[2]
+        x = image_tensor(resized(self.bytes, scale)) if scale > 1 else self.x
+        return x if x.shape[1] == self.y.shape[1] else x.mean(1, keepdim=True).expand(-1, self.y.shape[1], -1, -1)
+
+    def features(self, images) -> np.ndarray | None:
+        """Features [n, D] of images, or of their squares where they are larger; None where the net reads other images."""
+        if self.net is None:
+            return None
+        try:
+            return array(through(self.net.features, squares(images)))
+        except RuntimeError:  # other channels or, of a classifier, another size
+            return None
+
+    def exhibit(self, model, gallery, seed):
+        rows = np.unique(np.linspace(0, len(self.x) - 1, 8).astype(int))
+        made = through(model.translate, self.x[rows])
+        if self.x.shape[2:] != self.y.shape[2:]:
+            self.zoomed(model, rows[:6], gallery)
+        else:
+            shown, said = [self.x[rows], made], ["sources", "translations"]
+            if hasattr(model, "translate_back"):
+                shown, said = [*shown, through(model.translate_back, made)], [*said, "what comes back"]
+            if self.truth:
+                shown, said = [*shown, self.y[rows]], [*said, "the truth"]
+            gallery.picture("translations", tiled(shown, len(rows)), "Translations",
+                            f"Rows from above: {', '.join(said)}. Evenly from all {len(self.x)} test images, not selected.")
+        if hasattr(model, "translate_back"):
+            rows = np.unique(np.linspace(0, len(self.y) - 1, 8).astype(int))
+            back = through(model.translate_back, self.y[rows])
+            shown, said = [self.y[rows], back, through(model.translate, back)], ["targets", "translations", "what comes back"]
+            if self.truth:
+                shown, said = [*shown, self.x[rows]], [*said, "the truth"]
+            gallery.picture("back", tiled(shown, len(rows)), "Translations back", f"Rows from above: {', '.join(said)}.")
+            self.confusion(through(model.translate_back, self.y), gallery)
+        groups = self.data.meta.get("groups", {}).get(self.split)
+        if groups:
+            gallery.table("What the figures rest on", ["what", "number"], [["test images", len(self.x)], ["groups", groups]],
+                          "A group is a photograph, or a block of one where a source says so: all of its patches are in one split.")
+
+    def zoomed(self, model, rows, gallery):
+        """Small sources enlarged, beside the target: whole patches, and their middles."""
+        scale = self.y.shape[2] // self.x.shape[2]
+        columns = [image_tensor(self.bytes[rows].repeat(scale, 1).repeat(scale, 2)), self.plain()[rows],
+                   through(model.translate, self.x[rows]), self.y[rows]]
+        quarter = self.y.shape[2] // 4
+        for name, border, title in (("enlarged", 0, "Enlarged patches"), ("zoomed", quarter, "Their middles, closer")):
+            cut = [c[..., border : c.shape[2] - border, border : c.shape[3] - border] for c in columns]
+            grid = torch.stack(cut, 1).flatten(0, 1)  # a row an image
+            gallery.picture(name, pictures.grid(pictures.to_bytes(grid.numpy()), 4), title,
+                            "Columns from the left: the source's pixels, bicubic, the model, the original. Not selected.")
+
+    def confusion(self, back, gallery):
+        if not self.of_labels(back, self.of_y):
+            return
+        names = [str(n) for n in self.data.table("labels")]
+        table = confusion(through(self.net.logits, back).argmax(1).numpy(), self.of_y, len(names))
+        gallery.table("Labels before and after translation", ["label", *(f"read as {n}" for n in names)],
+                      [[n, *row] for n, row in zip(names, table.tolist(), strict=True)],
+                      "Test targets translated into the source's domain, read by a classifier that was trained there.")
+
+
+def through(method, images: torch.Tensor) -> torch.Tensor:
+    return torch.cat([method(part) for part in images.split(ROWS)])
+
+
+def distance(a, b) -> float:
+    """Mean absolute difference of a value."""
+    return float(np.abs(array(a) - array(b)).mean())
+
+
+def squares(images: torch.Tensor) -> torch.Tensor:
+    """[n, C, H, W] -> the squares of 32 pixels that tile each image, what is left over at the right and below aside; smaller ones as is."""
+    n, channels, height, width = images.shape
+    if max(height, width) <= SIDE or min(height, width) < SIDE:
+        return images
+    rows, columns = height // SIDE, width // SIDE
+    cut = images[..., : rows * SIDE, : columns * SIDE].reshape(n, channels, rows, SIDE, columns, SIDE)
+    return cut.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, SIDE, SIDE)
+
+
+def confusion(read: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    table = np.zeros((classes, classes), int)
+    np.add.at(table, (labels, read), 1)
+    return table
+
+
+def kept(read: np.ndarray, labels: np.ndarray, classes: int) -> dict[str, float]:
+    """label_kept: share read as what they were; label_kept_matched: under the one-to-one match of labels that is best for it."""
+    table = confusion(read, labels, classes)
+    rows, columns = linear_sum_assignment(-table)
+    return {"label_kept": float(np.trace(table) / len(labels)), "label_kept_matched": float(table[rows, columns].sum() / len(labels))}
+
+
+def tiled(rows: list[torch.Tensor], columns: int) -> np.ndarray:
+    """Each tensor a row of the picture."""
+    return pictures.grid(np.concatenate([pictures.to_bytes(r.numpy()) for r in rows]), columns)

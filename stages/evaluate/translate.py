@@ -1,0 +1,115 @@
+"""`python -m stages.evaluate translate RUN IN OUT`: a trained translator on a picture, or on a folder of them."""
+
+from __future__ import annotations
+
+import argparse
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from stages.command import FAILED, fail
+from stages.evaluate.tiles import bands
+from stages.evaluate.trained import add_run, trained_run
+from stages.files import replacing
+from stages.pictures import PICTURES, read_picture
+from stages.settings import InputError
+
+
+def write_png(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int]) -> None:
+    """A PNG of uint8 bands [h, W, C] as they come, C 1 or 3, so that it need never be in memory as a whole; whole or not at all."""
+    height, width, channels = shape
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, {1: 0, 3: 2}[channels], 0, 0, 0)))
+        packer = zlib.compressobj(6)
+        for band in rows:
+            left = np.zeros_like(band)
+            left[:, 1:] = band[:, :-1]
+            lines = np.empty((len(band), 1 + width * channels), np.uint8)
+            lines[:, 0], lines[:, 1:] = 1, (band - left).reshape(len(band), -1)  # filter 1: the difference to the pixel on the left
+            file.write(chunk(b"IDAT", packer.compress(lines.tobytes())))
+        file.write(chunk(b"IDAT", packer.flush()) + chunk(b"IEND", b""))
+
+
+def translated(model, translate: Callable, source: Path, target: Path, channels: tuple[int, int], scale: int, title: str) -> None:
+    """One picture file through `translate`, `channels` those of what goes in and comes out. Raises InputError for what cannot be read."""
+    image = read_picture(source, channels[0])
+    height, width = image.shape[:2]
+
+    def watched():
+        done = 0
+        for band in bands(translate, image, model.halo, model.multiple):
+            yield band
+            done += len(band)
+            if sys.stderr.isatty():
+                sys.stderr.write(f"\r\x1b[K{title}  {100 * done / (height * scale):.0f} %" + ("\n" if done == height * scale else ""))
+                sys.stderr.flush()
+
+    write_png(target, watched(), (height * scale, width * scale, channels[1]))
+
+
+def work_of(source: Path, target: Path) -> list[tuple[Path, Path]]:
+    """(picture, PNG to write) of a file or of every picture of a folder, its subfolders included."""
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder; name a picture or a folder of them")
+    if not source.is_dir():
+        if target.suffix.lower() != ".png":
+            raise InputError(f"{target}: translations are written as PNG; name a file that ends in .png")
+        return [(source, target)]
+    files = sorted(p for p in source.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
+    if not files:
+        raise InputError(f"{source}: holds no picture ({', '.join(PICTURES)})")
+    if target.is_file():
+        raise InputError(f"{target}: is a file, but {source} is a folder; name a folder to write to")
+    if target.resolve() == source.resolve():
+        raise InputError(f"{target}: is the folder that is read; name another, so that no picture is written over")
+    named: dict[Path, Path] = {}
+    for file in files:
+        relative = file.relative_to(source)
+        made = target / relative.with_suffix(".png")
+        named[file] = target / (relative.as_posix() + ".png") if made in named.values() else made  # a.jpg beside a.png
+    return list(named.items())
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.evaluate translate", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Apply a trained translator to a picture of any size, or to every picture of a folder. What cannot be read is named "
+                    "and left out; exit code 1 then.",
+        epilog="examples:\n  python -m stages.evaluate translate srresnet-x4 small.jpg large.png\n"
+               "  python -m stages.evaluate translate cyclegan-photos --back my/photos my/sharp")
+    add_run(parser)
+    parser.add_argument("source", type=Path, metavar="IN", help="a picture, or a folder")
+    parser.add_argument("target", type=Path, metavar="OUT", help="a file that ends in .png, or a folder")
+    parser.add_argument("--back", action="store_true", help="from the target's domain to the source's, where a run learns both")
+    args = parser.parse_args(arguments)
+    work = work_of(args.source, args.target)
+    model, data = trained_run(args, "translate_back" if args.back else "translate")
+    translate = model.translate_back if args.back else model.translate
+    shapes = [data.meta["source_shape"], data.meta["shape"]]
+    (height, _, a), (high, _, b) = reversed(shapes) if args.back else shapes
+    refused = []
+    for i, (source, target) in enumerate(work, 1):
+        title = f"{i}/{len(work)} {source}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            translated(model, translate, source, target, (a, b), high // height, title)
+            if not sys.stderr.isatty():
+                print(title, file=sys.stderr, flush=True)
+        except InputError as error:
+            if not args.source.is_dir():
+                raise
+            refused.append(str(error))
+            print(f"{title}  left out", file=sys.stderr, flush=True)
+    print(f"{args.target}: {len(work) - len(refused)} of {len(work)} pictures translated by {args.run}", flush=True)
+    for line in refused:
+        print(line, file=sys.stderr)
+    if refused:
+        fail(f"{args.source}: {len(refused)} of {len(work)} pictures could not be read; they are named above", FAILED)

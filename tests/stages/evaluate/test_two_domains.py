@@ -1,0 +1,195 @@
+"""Translations that are known: the truth scores best, a permutation of labels is matched, chance is chance, tiles have no seams."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stages.command import command
+from stages.evaluate import __main__ as stage
+from stages.evaluate import tiles, translate
+from stages.evaluate.kinds import two_domains
+from stages.evaluate.kinds.base import Setting
+from stages.evaluate.settings import EvaluateSettings
+from stages.files import write_json
+from stages.models import cyclegan, pix2pix, super_resolution
+from stages.prepared import Prepared
+from stages.runs import save_tensors
+from stages.settings import InputError, configure
+
+
+class Reader(torch.nn.Module):
+    """A feature net that reads the label written into the first pixel."""
+
+    def features(self, x):
+        return torch.cat([x.flatten(1), x.flatten(1).square()], 1)
+
+    def logits(self, x):
+        return -(x[:, 0, 0, 0, None] * 10 - torch.arange(5)).abs()
+
+
+class Fixed(torch.nn.Module):
+    def __init__(self, there, back):
+        super().__init__()
+        self.translate, self.translate_back = there, back
+
+
+@pytest.fixture
+def inverted(tmp_path):
+    """Five labels, written into the first pixel; the target is the inverted source, and the truth is known in test."""
+    rng = np.random.default_rng(0)
+    for s, n in (("train", 60), ("valid", 20), ("test", 50)):
+        labels = np.arange(n, dtype=np.int32) % 5
+        source = rng.integers(0, 256, (n, 8, 8, 1), np.uint8)
+        source[:, 0, 0, 0] = np.rint(labels * 25.5)
+        for name, values in (("source", source), ("target", 255 - source), ("labels", labels), ("target_labels", labels),
+                             ("groups", np.arange(n, dtype=np.int32))):
+            np.save(tmp_path / f"{s}.{name}.npy", values)
+    meta = {"dataset": "it", "domain": "images", "kind": "two_domains", "shape": [8, 8, 1], "source_shape": [8, 8, 1], "classes": 5,
+            "task": "change", "paired": False, "truth": True, "hash": "0", "images": {"train": 60, "valid": 20, "test": 50}}
+    write_json(tmp_path / "meta.json", meta)
+    write_json(tmp_path / "labels.json", list("abcde"))
+    return two_domains.Evaluation(Setting(Prepared(tmp_path), {}, EvaluateSettings(), Reader()))
+
+
+def test_the_truth_scores_best(inverted):
+    invert = lambda x: 1 - x  # noqa: E731
+    found = inverted.measure(Fixed(invert, invert), 0)
+    assert found["psnr_y"] == pytest.approx(100, abs=1) and found["l1"] < 1e-6 and found["cycle_error"] < 1e-6
+    assert found["fid"] < 1e-6 and found["label_kept"] == 1 and found["ssim_y_back"] == pytest.approx(1)
+    assert found["identity_error"] > 0.3  # it inverts what is inverted already
+    nothing = inverted.measure(Fixed(lambda x: x, lambda x: x), 0)
+    assert nothing["cycle_error"] == 0 and nothing["identity_error"] == 0 and nothing["l1"] > 0.3 and nothing["label_kept"] < 0.5
+
+
+def test_a_permutation_of_labels_is_matched_and_chance_is_low(inverted):
+    def back(y):
+        x = 1 - y
+        label = (x[:, 0, 0, 0] * 10).round()
+        x[:, 0, 0, 0] = (label + 1) % 5 / 10
+        return x
+
+    found = inverted.measure(Fixed(lambda x: 1 - x, back), 0)
+    assert found["label_kept"] == 0 and found["label_kept_matched"] == 1 and inverted.headline(found) == "label_kept_matched"
+    baselines = inverted.baselines(Fixed(lambda x: 1 - x, back), None)
+    assert baselines["chance"]["label_kept"] == pytest.approx(0.2, abs=0.06) and 0.2 < baselines["chance"]["label_kept_matched"] < 0.5
+    assert baselines["floor"]["label_kept"] == 1 and baselines["unchanged"]["l1"] > 0.3
+
+
+def test_the_match_is_the_best_of_all_permutations():
+    from itertools import permutations
+
+    rng = np.random.default_rng(0)
+    read, labels = rng.integers(0, 4, 60), rng.integers(0, 4, 60)
+    best = max(np.mean(np.array(p)[read] == labels) for p in permutations(range(4)))
+    assert two_domains.kept(read, labels, 4)["label_kept_matched"] == pytest.approx(best)
+
+
+def test_squares_tile_an_image():
+    images = torch.arange(2 * 3 * 64 * 96.0).view(2, 3, 64, 96)
+    cut = two_domains.squares(images)
+    assert cut.shape == (12, 3, 32, 32) and torch.equal(cut[4], images[0, :, 32:, 32:64]) and two_domains.squares(cut) is cut
+
+
+def meta(source, target, task="pairs"):
+    return {"kind": "two_domains", "domain": "images", "dataset": "it", "source_shape": list(source), "shape": list(target), "classes": 0,
+            "paired": True, "truth": True, "task": task, "hash": "0"}
+
+
+def networks():
+    torch.manual_seed(0)
+    small = {"channels": 6, "batch_norm": True}
+    made = [super_resolution.Model(configure(super_resolution.Config, {**small, "blocks": 2}, ""), meta((8, 8, 3), (32, 32, 3))),
+            pix2pix.Model(configure(pix2pix.Config, {**small, "halvings": 3}, ""), meta((32, 32, 3), (32, 32, 3))),
+            cyclegan.Model(configure(cyclegan.Config, {**small, "blocks": 2, "halvings": 2}, ""), meta((32, 32, 3), (32, 32, 3)))]
+    for model in made:
+        for module in model.modules():  # normalisation that has seen data, weights that let far pixels matter
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.02, 0.1)
+        model.eval()
+    return made
+
+
+@pytest.mark.parametrize("model", networks(), ids=["super_resolution", "pix2pix", "cyclegan"])
+@torch.no_grad()
+def test_tiles_have_no_seams(model):
+    image = np.random.default_rng(0).integers(0, 256, (107, 150, 3), np.uint8)
+    whole = tiles.whole(model.translate, image, model.multiple)
+    tiled = np.concatenate(list(tiles.bands(model.translate, image, model.halo, model.multiple, tile=48)))
+    assert tiled.shape == whole.shape and np.abs(tiled.astype(int) - whole).max() <= 1
+    without = np.concatenate(list(tiles.bands(model.translate, image, 0, model.multiple, tile=48)))
+    assert np.abs(without.astype(int) - whole).max() > 1, "the test must be able to see a seam"
+
+
+def test_a_png_written_in_bands_is_what_another_reader_sees(tmp_path):
+    for channels in (1, 3):
+        image = np.random.default_rng(0).integers(0, 256, (37, 20, channels), np.uint8)
+        translate.write_png(tmp_path / "a.png", (image[i : i + 10] for i in range(0, 37, 10)), image.shape)
+        assert (np.asarray(Image.open(tmp_path / "a.png")).reshape(image.shape) == image).all()
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """A run `it` on disk that enlarges twice, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    about = meta((8, 8, 3), (16, 16, 3))
+    write_json(tmp_path / "data/prepared/it/meta.json", about)
+    torch.manual_seed(0)
+    config = {"channels": 4, "blocks": 0}
+    model = super_resolution.Model(configure(super_resolution.Config, config, ""), about)
+    (tmp_path / "data/models/it/0").mkdir(parents=True)
+    save_tensors(tmp_path / "data/models/it/0/weights.safetensors", model.state_dict())
+    write_json(tmp_path / "data/models/it/run.json", {"family": "super_resolution", "model": config, "seeds": [0]})
+    (tmp_path / "params.yaml").write_text(
+        "split: {salt: s}\nvalidate: {}\ntrain: {}\nclaims: {}\ncompare: {}\n"
+        "datasets: {it: {domain: images, source: builtin, name: digits, options: {}, validate: {}, prepare: {}}}\n"
+        "runs: {it: {family: super_resolution, dataset: it, features: none, seeds: [0], model: {}, train: {}, evaluate: {}}}\n")
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["evaluate", "translate", "it", *map(str, arguments)])
+        try:
+            command(stage.main)
+        except SystemExit as end:
+            return end.code
+        return 0
+
+    return call
+
+
+def test_a_folder_is_translated_and_what_cannot_be_read_is_told(trained, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for name, shape in {"in/a.png": (9, 5, 3), "in/deep/b.jpg": (4, 6), "in/a.jpg": (3, 3, 3)}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(tmp_path / name)
+    (tmp_path / "in/broken.png").write_bytes(b"no picture")
+    Image.fromarray(np.zeros((2, 2, 4), np.uint8)).save(tmp_path / "in/clear.png")
+    assert trained("in", "out") == 1
+    made = {p.relative_to(tmp_path / "out").as_posix(): Image.open(p).size for p in (tmp_path / "out").rglob("*.*")}
+    assert made == {"a.png": (6, 6), "a.png.png": (10, 18), "deep/b.png": (12, 8)}  # a.jpg came first
+    said = capsys.readouterr()
+    assert "3 of 5 pictures translated by it" in said.out
+    assert "broken.png: a corrupt picture" in said.err and "clear.png: has transparent pixels" in said.err and "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("none.png", "out.png"), "none.png: no such file or folder"), (("in", "in"), "in: is the folder that is read"),
+    (("in/a.png", "out.jpg"), "out.jpg: translations are written as PNG"), (("empty", "out"), "empty: holds no picture"),
+    (("in/broken.png", "out.png"), "in/broken.png: a corrupt picture"),
+    (("in/a.png", "out.png", "--back"), "family super_resolution has no translate_back")])
+def test_wrong_use_is_one_line(trained, tmp_path, capsys, arguments, message):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "empty").mkdir()
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "in/a.png")
+    (tmp_path / "in/broken.png").write_bytes(b"x")
+    assert trained(*arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and not (tmp_path / "out.png").exists()
+
+
+def test_too_few_images_are_told(inverted, tmp_path):
+    np.save(tmp_path / "test.source.npy", np.zeros((1, 8, 8, 1), np.uint8))
+    with pytest.raises(InputError, match="1 and 50 test images of the two domains are too few"):
+        two_domains.Evaluation(Setting(Prepared(tmp_path), {}, EvaluateSettings(), None))
