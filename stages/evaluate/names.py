@@ -40,6 +40,7 @@ What a baseline may choose it chooses as the model does: on the validation split
 | `naive_forecast`, `seasonal_naive` | the last value again; the value a season ago, where its length is known | – |
 | `mean` | the mean sum of the training series | – |
 | `overlap` | log(N / n) of the question's words that the answer has, n of N training answers with the word, summed | – |
+| `query_likelihood` | log p(question given answer), a smoothed unigram model of each | smoothing of 10, 100, 1,000 words, by MAP on valid |
 | `equal_scores` | every order of the answers as likely | – |
 | `random_by_frequency` | how often an entity is head (tail) of the relation | – |
 | `rules` | duplicate and inverse relations mined on train: what leaks | – |

@@ -91,7 +91,7 @@ CASES = {
     "nvdm": (bags, "perplexity_document", {"unigram", "lda"}), "recurrent-tags": (tagged, "accuracy", {"majority", "most_frequent_tag"}),
     "recurrent-forecast": (seasons, "mse", {"naive_forecast", "seasonal_naive"}),
     "recurrent-sum": (lambda f: seasons(f, True), "mse", {"mean"}), "recurrent-images": (runs.digits, "accuracy", None),
-    "seq2seq": (tagged, "exact_match", {"nearest_pair"}), "nasm": (asked, "map", {"overlap", "equal_scores"}),
+    "seq2seq": (tagged, "exact_match", {"nearest_pair"}), "nasm": (asked, "map", {"overlap", "query_likelihood", "equal_scores"}),
 }
 
 
@@ -164,6 +164,12 @@ def test_questions_by_hand(tmp_path):
     evaluation = of(questions, asked(tmp_path / "d"))
     labels = Prepared(tmp_path / "d")["test.labels"].astype(float)
     assert evaluation.left_out == 1 and evaluation.ranked(labels) == {"map": 1.0, "mrr": 1.0}
+    q, a = (Prepared(tmp_path / "d")[f"test.{side}.tokens"] for side in ("question", "answer"))
+    ends = [Prepared(tmp_path / "d")[f"test.{side}.offsets"] for side in ("question", "answer")]
+    shares = np.maximum(np.bincount(Prepared(tmp_path / "d")["train.answer.tokens"], minlength=15), 0.5)
+    own = a[: ends[1][1]].tolist()
+    wanted = sum(math.log((own.count(w) + 10 * shares[w] / shares.sum()) / (len(own) + 10)) for w in q[: ends[0][1]].tolist())
+    assert evaluation.query_likelihood("test", 10.0)[0] == pytest.approx(wanted)
     assert evaluation.ranked(-labels) == {"map": 0.25, "mrr": 0.25} and evaluation.ranked(0 * labels) == {"map": 0.4, "mrr": 0.4}
 
 
