@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from stages.models.base import Model as Base
 from stages.models.base import Phase
-from stages.models.parts.adversarial import OBJECTIVES, clip, fading, interpolated, noisy, r1, spectral
+from stages.models.parts.adversarial import OBJECTIVES, clip, fading, full_precision, interpolated, noisy, r1, spectral
 from stages.models.parts.codes import Codes
 from stages.models.parts.nets import ACTIVATIONS, batch_normalised, convolutions, deconvolutions, mlp
 from stages.settings import InputError, field
@@ -64,6 +64,7 @@ class Config:
     continuous: int = field(0, low=0, high=1000, doc="values of InfoGAN's continuous code")
     head: tuple[int, ...] = field((), low=1, doc="hidden layers of InfoGAN's head; (): linear in the trunk")
     weight: float = field(1.0, low=0.0, doc="of the class loss, or of the code's")
+    code_scale: float = field(1.0, above=0.0, doc="factor on the code where it enters the generator; z has deviation 1")
 
 
 class Model(Base):
@@ -109,8 +110,7 @@ class Model(Base):
         if config.spectral:
             spectral(self.discriminator)
         self.generator_average = copy.deepcopy(self.generator).requires_grad_(False)
-        gradient = config.penalty in ("r1", "interpolates") and config.gamma > 0
-        self.phases = (Phase("d", tuple(critic), repeat=config.discriminator_steps, fp32=gradient), Phase("g", ("generator",)))
+        self.phases = (Phase("d", tuple(critic), repeat=config.discriminator_steps), Phase("g", ("generator",)))
 
     def begin(self, data, seed):
         if self.classes:
@@ -123,12 +123,12 @@ class Model(Base):
     def generate(self, z: Tensor, net: nn.Module, y: Tensor | None = None, c: Tensor | None = None) -> Tensor:
         """[B, latent] with classes int64 [B] or codes [B, width] where there are any -> [B, C, H, W] in [0, 1], or points [B, 2]."""
         parts = [z] if y is None else [z, F.one_hot(y, self.classes).to(z.dtype)]
-        z = torch.cat([*parts, c] if c is not None else parts, 1)
+        z = torch.cat([*parts, self.config.code_scale * c] if c is not None else parts, 1)
         if self.config.batch_norm:
             out = net(z, torch.zeros(len(z), dtype=torch.int64, device=z.device) if y is None else y)
         else:
             out = net(z)
-        return out if self.what == "points" else torch.sigmoid(out).view(-1, *self.shape)
+        return out.float() if self.what == "points" else torch.sigmoid(out.float()).view(-1, *self.shape)
 
     def trunk(self, x: Tensor) -> Tensor:
         """phi(x), the discriminator up to its last layer: [B, C, H, W] or [B, 2] -> [B, width]."""
@@ -141,7 +141,7 @@ class Model(Base):
         return self.scored(self.trunk(x), y)
 
     def scored(self, phi: Tensor, y: Tensor | None) -> Tensor:
-        logit = self.discriminator[-1](phi).squeeze(1)
+        logit = self.discriminator[-1](phi).squeeze(1).float()
         return logit + (self.embedding(y) * phi).sum(1) if self.config.condition == "projection" else logit
 
     def loss(self, batch, phase, step):
@@ -153,18 +153,21 @@ class Model(Base):
             phi = self.trunk(noisy(self.generate(z, self.generator, y, c), sigma))
             loss = OBJECTIVES[config.objective][1](self.scored(phi, y))
             return self.with_head(loss, {"loss": loss}, phi, y, c)
-        due = config.gamma > 0 and step % config.penalty_every == 0
+        due = config.gamma > 0 and config.penalty in ("r1", "interpolates") and step % config.penalty_every == 0
         with torch.no_grad():
             generated = noisy(self.generate(z, self.generator, y, c), sigma)
-        x = noisy(x, sigma).requires_grad_(due and config.penalty == "r1")
-        phi = self.trunk(torch.cat([x, generated]))
-        real, fake = self.scored(phi, None if y is None else torch.cat([y, y])).chunk(2)
+        r1_due = due and config.penalty == "r1"
+        x = noisy(x, sigma).requires_grad_(r1_due)
+        with full_precision(x, r1_due):
+            phi = self.trunk(torch.cat([x, generated]))
+            real, fake = self.scored(phi, None if y is None else torch.cat([y, y])).chunk(2)
         loss = OBJECTIVES[config.objective][0](real, fake)
         terms = {"loss": loss, "accuracy": 0.5 * ((real > 0).float().mean() + (fake < 0).float().mean())}
         if config.objective == "wasserstein":
             terms = {"loss": loss, "distance": -loss}  # the critic's estimate of W1, up to its Lipschitz constant
-        if due and config.penalty in ("r1", "interpolates"):
-            found = r1(real, x) if config.penalty == "r1" else interpolated(lambda between: self.logit(between, y), x, generated)
+        if due:
+            with full_precision(x):
+                found = r1(real, x) if r1_due else interpolated(lambda between: self.logit(between, y), x, generated)
             terms[config.penalty] = config.gamma * found
             loss = loss + config.penalty_every * terms[config.penalty]
         if self.classes:

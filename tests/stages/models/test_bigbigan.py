@@ -107,6 +107,12 @@ def test_the_code_reaches_the_discriminator_through_pixels_alone():
     assert net.discriminator.latent[0].in_features == 2 and net.discriminator.joint[0].in_features == 12
 
 
+def test_the_code_enters_the_generator_with_its_factor():
+    plain, scaled = model(categories=3), model(categories=3, code_scale=2.5)
+    z, c = torch.randn(6, 2), plain.codes.draw(6, torch.device("cpu"))
+    assert torch.equal(scaled.generate(z, c, scaled.generator), plain.generate(z, 2.5 * c, plain.generator))
+
+
 def test_the_head_learns_from_generated_images_alone():
     net = model(categories=3, gamma=0.0)
     found = [gradients(net, loss(net, "d", data=data)[0]) for data in (batch(0), batch(1))]
@@ -147,6 +153,16 @@ def test_the_lazy_penalty_is_on_real_pairs_in_image_and_latent():
     penalty = 0.5 * 0.5 * sum(g.flatten(1).square().sum(1) for g in by).mean()
     assert due[1]["r1"].item() == pytest.approx(penalty.item(), rel=1e-5)
     assert due[0].item() == pytest.approx((plain + 4 * penalty).item(), rel=1e-5)
+
+
+def test_the_penalty_stays_in_float32_where_the_rest_is_in_bfloat16():
+    net = model(gamma=0.5, stochastic=False)
+    torch.manual_seed(5)
+    with torch.autocast("cpu", torch.bfloat16):
+        x, inferred = (t.detach().requires_grad_() for t in net.pairs(batch()["images"])[:2])
+        found = loss(net, "d", 0)[1]["r1"]
+    by = torch.autograd.grad(sum(s.sum() for s in net.discriminator(x, inferred)[0].values()), (x, inferred))
+    assert found.item() == pytest.approx(0.25 * sum(g.flatten(1).square().sum(1) for g in by).mean().item(), rel=1e-5)
 
 
 def test_reconstructions_are_of_the_averages_and_of_the_code_that_the_head_finds():

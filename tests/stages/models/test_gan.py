@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from stages.models.gan import Config, Model
-from stages.models.parts.adversarial import GENERATOR_LOSSES, OBJECTIVES
+from stages.models.parts.adversarial import GENERATOR_LOSSES, OBJECTIVES, interpolated
 from stages.settings import InputError
 from stages.train.checkpoints import Store
 from stages.train.loop import DivergedError, train
@@ -44,7 +44,24 @@ def test_lazy_penalty_counts_for_the_steps_it_skips():
     assert skipped.item() == pytest.approx(plain.item(), rel=1e-6) and "r1" not in others
     between, terms = loss(model(penalty="interpolates", gamma=10.0, penalty_every=1), "d", 3)
     assert between.item() == pytest.approx((plain + terms["interpolates"]).item(), rel=1e-5) and terms["interpolates"] > 0
-    assert model(penalty="interpolates").phases[0].fp32 and not model(penalty="clip").phases[0].fp32
+
+
+def test_penalties_stay_in_float32_where_the_rest_is_in_bfloat16():
+    def both(step=0, **changes):
+        net = model(hidden=(32,), **changes)
+        exact = loss(net, "d", step)[1]
+        with torch.autocast("cpu", torch.bfloat16):
+            return net, exact, loss(net, "d", step)[1]
+
+    _, exact, mixed = both(gamma=0.5)
+    assert mixed["r1"].item() == exact["r1"].item()
+    _, exact, mixed = both(3, gamma=0.5)
+    assert mixed["loss"].item() != exact["loss"].item() and mixed["loss"].item() == pytest.approx(exact["loss"].item(), rel=0.02)
+    net, _, mixed = both(penalty="interpolates", gamma=10.0)
+    torch.manual_seed(5)
+    with torch.autocast("cpu", torch.bfloat16):
+        made = net.generate(torch.randn(6, 2), net.generator)
+    assert mixed["interpolates"].item() == pytest.approx(10 * interpolated(net.logit, batch()["images"], made).item(), rel=1e-5)
 
 
 def test_objective_switch_and_number_of_discriminator_steps():
@@ -143,6 +160,17 @@ def test_the_codes_head_learns_from_generated_examples_alone_and_the_code_never_
     found, terms = loss(net, "g")
     assert found.item() == pytest.approx((terms["loss"] + terms["head"]).item(), rel=1e-6)
     assert net.clusters(one["images"]).shape == (6, 3) and net.sample_of == ("code", 3)
+
+
+def test_the_code_enters_the_generator_with_its_factor_and_the_heads_target_without():
+    plain, scaled = model(categories=3, continuous=1), model(categories=3, continuous=1, code_scale=2.5)
+    z, c = torch.randn(6, 2), plain.codes.draw(6, torch.device("cpu"))
+    assert torch.equal(scaled.generate(z, scaled.generator, None, c), plain.generate(z, plain.generator, None, 2.5 * c))
+    _, terms = loss(scaled, "g")
+    torch.manual_seed(5)
+    z, c = torch.randn(6, 2), scaled.codes.draw(6, torch.device("cpu"))
+    head = scaled.head(scaled.trunk(scaled.generate(z, scaled.generator, None, c)))
+    assert terms["head"].item() == pytest.approx(scaled.codes.loss(head, c).item(), rel=1e-6)
 
 
 def test_samples_come_from_the_averaged_generator_and_raw_ones_do_not():
