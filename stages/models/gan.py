@@ -5,6 +5,7 @@ Goodfellow et al. 2014, Generative adversarial nets, https://arxiv.org/abs/1406.
     saturating, nonsaturating, maximum_likelihood   D: -log s(a(x)) - log(1 - s(a(G(z))));  G: log(1 - s(a)), -log s(a), -exp(a)
     wasserstein     critic: a(G(z)) - a(x);  G: -a                         (Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875)
     hinge           D: max(0, 1 - a(x)) + max(0, 1 + a(G(z)));  G: -a      (Lim and Ye 2017, https://arxiv.org/abs/1705.02894)
+    least_squares   D: ((a(x) - 1)^2 + a(G(z))^2)/2; G: (a - 1)^2            (Mao et al. 2017, https://arxiv.org/abs/1611.04076)
 
 penalty         r1: gamma/2 ||grad a(x)||^2 on real x (Mescheder et al. 2018, https://arxiv.org/abs/1801.04406); interpolates: gamma
                 (||grad a|| - 1)^2 between real and generated (Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028). Either every
@@ -51,7 +52,8 @@ class Config:
     activation: Literal["leaky_relu", "relu", "silu", "tanh"] = field("leaky_relu")
     batch_norm: bool = field(False, doc="in the generator; of a conditional one with a gain and a bias for each class")
     spectral: bool = field(False, doc="spectral normalisation of the discriminator")
-    objective: Literal["saturating", "nonsaturating", "maximum_likelihood", "wasserstein", "hinge"] = field("nonsaturating")
+    objective: Literal["saturating", "nonsaturating", "maximum_likelihood", "wasserstein", "hinge",
+                       "least_squares"] = field("nonsaturating")
     discriminator_steps: int = field(1, low=1, high=100, doc="discriminator steps a generator step")
     penalty: Literal["none", "r1", "interpolates", "clip"] = field("r1")
     gamma: float = field(0.1, low=0.0, doc="weight of the penalty")
