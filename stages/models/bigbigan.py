@@ -66,7 +66,6 @@ class Config:
     continuous: int = field(0, low=0, high=1000, doc="values of the continuous code")
     head: tuple[int, ...] = field((), low=1, doc="hidden layers of the code's head; (): linear in F(x)")
     weight: float = field(1.0, low=0.0, doc="of the code's loss")
-    code_scale: float = field(1.0, above=0.0, doc="factor on the code where it enters the generator; z has deviation 1")
 
 
 class Discriminator(nn.Module):
@@ -131,7 +130,7 @@ class Model(Base):
 
     def generate(self, z: Tensor, c: Tensor | None, net: nn.Module) -> Tensor:
         """G(z, c): [B, latent] and codes [B, width] where there are any -> [B, C, H, W] in [0, 1]."""
-        return torch.sigmoid(net(z if c is None else torch.cat([z, self.config.code_scale * c], 1)).float()).view(-1, *self.shape)
+        return torch.sigmoid(net(z if c is None else torch.cat([z, c], 1)).float()).view(-1, *self.shape)
 
     def infer(self, x: Tensor, net: nn.Module) -> tuple[Tensor, Tensor | None]:
         """(mean, deviation) of E's z, no deviation where it is deterministic: [B, C, H, W] -> [B, latent] twice."""

@@ -66,7 +66,6 @@ class Config:
     continuous: int = field(0, low=0, high=1000, doc="values of InfoGAN's continuous code")
     head: tuple[int, ...] = field((), low=1, doc="hidden layers of InfoGAN's head; (): linear in the trunk")
     weight: float = field(1.0, low=0.0, doc="of the class loss, or of the code's")
-    code_scale: float = field(1.0, above=0.0, doc="factor on the code where it enters the generator; z has deviation 1")
 
 
 class Model(Base):
@@ -125,7 +124,7 @@ class Model(Base):
     def generate(self, z: Tensor, net: nn.Module, y: Tensor | None = None, c: Tensor | None = None) -> Tensor:
         """[B, latent] with classes int64 [B] or codes [B, width] where there are any -> [B, C, H, W] in [0, 1], or points [B, 2]."""
         parts = [z] if y is None else [z, F.one_hot(y, self.classes).to(z.dtype)]
-        z = torch.cat([*parts, self.config.code_scale * c] if c is not None else parts, 1)
+        z = torch.cat([*parts, c] if c is not None else parts, 1)
         if self.config.batch_norm:
             out = net(z, torch.zeros(len(z), dtype=torch.int64, device=z.device) if y is None else y)
         else:

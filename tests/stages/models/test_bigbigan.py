@@ -107,12 +107,6 @@ def test_the_code_reaches_the_discriminator_through_pixels_alone():
     assert net.discriminator.latent[0].in_features == 2 and net.discriminator.joint[0].in_features == 12
 
 
-def test_the_code_enters_the_generator_with_its_factor():
-    plain, scaled = model(categories=3), model(categories=3, code_scale=2.5)
-    z, c = torch.randn(6, 2), plain.codes.draw(6, torch.device("cpu"))
-    assert torch.equal(scaled.generate(z, c, scaled.generator), plain.generate(z, 2.5 * c, plain.generator))
-
-
 def test_the_head_learns_from_generated_images_alone():
     net = model(categories=3, gamma=0.0)
     found = [gradients(net, loss(net, "d", data=data)[0]) for data in (batch(0), batch(1))]

@@ -162,17 +162,6 @@ def test_the_codes_head_learns_from_generated_examples_alone_and_the_code_never_
     assert net.clusters(one["images"]).shape == (6, 3) and net.sample_of == ("code", 3)
 
 
-def test_the_code_enters_the_generator_with_its_factor_and_the_heads_target_without():
-    plain, scaled = model(categories=3, continuous=1), model(categories=3, continuous=1, code_scale=2.5)
-    z, c = torch.randn(6, 2), plain.codes.draw(6, torch.device("cpu"))
-    assert torch.equal(scaled.generate(z, scaled.generator, None, c), plain.generate(z, plain.generator, None, 2.5 * c))
-    _, terms = loss(scaled, "g")
-    torch.manual_seed(5)
-    z, c = torch.randn(6, 2), scaled.codes.draw(6, torch.device("cpu"))
-    head = scaled.head(scaled.trunk(scaled.generate(z, scaled.generator, None, c)))
-    assert terms["head"].item() == pytest.approx(scaled.codes.loss(head, c).item(), rel=1e-6)
-
-
 def test_samples_come_from_the_averaged_generator_and_raw_ones_do_not():
     net = model()
     with torch.no_grad():
