@@ -90,6 +90,7 @@ def environment(names: dict[str, Name], nav: list[dict]) -> jinja2.Environment:
         "number": numbers.number,
         "figure": numbers.figure,
         "spread": numbers.spread,
+        "median": numbers.median,
         "words": numbers.words,
         "tick": charts.tick,
         "plain": plain,
