@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -23,12 +24,18 @@ def importance_bound(model, x: Tensor, k: int, seed: int) -> Tensor:
     rows = max(1, min(len(x), DRAWS // min(k, DRAWS)))
     bounds = torch.full((len(x),), -math.inf, dtype=torch.float64)  # written in place: small results kept between large blocks of memory
     for start in range(0, len(x), rows):                            # would hold those apart, and the heap grew by gigabytes
-        part, into, left = x[start : start + rows], bounds[start : start + rows], k
-        while left:
-            draws = min(left, max(1, DRAWS // len(part)))
-            torch.logaddexp(into, model.log_likelihood(part, draws, generator).double() + math.log(draws), out=into)
-            left -= draws
+        part = x[start : start + rows]
+        add_draws(bounds[start : start + rows], lambda draws, part=part: model.log_likelihood(part, draws, generator), k,
+                  max(1, DRAWS // len(part)))
     return math.log(k) - bounds
+
+
+def add_draws(into: Tensor, bound: Callable[[int], Tensor], k: int, most: int) -> None:
+    """Add k draws of `bound(draws)` [B], which makes at most `most` at once, to the log-sums `into`, float64 [B], in place."""
+    while k:
+        draws = min(k, most)
+        torch.logaddexp(into, bound(draws).double() + math.log(draws), out=into)
+        k -= draws
 
 
 @torch.no_grad()

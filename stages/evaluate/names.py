@@ -35,6 +35,14 @@ What a baseline may choose it chooses as the model does: on the validation split
 | `category_back_off` | co-counts + weight × the co-count that both categories let expect | field and weight, likewise |
 | `unigram` | an output bias alone, at its optimum | – |
 | `kneser_ney` | interpolated modified Kneser-Ney 5-grams, three discounts an order, on the same words | – |
+| `lda` | batch variational LDA (scikit-learn) under the model's document bound, topics at their mean | topics and prior, on valid |
+| `most_frequent_tag` | the commonest tag of each word in train; the commonest of all where it is new | – |
+| `nearest_pair` | the target of the training source with the most similar counts of neighbouring words | – |
+| `naive_forecast`, `seasonal_naive` | the last value again; the value a season ago, where its length is known | – |
+| `mean` | the mean sum of the training series | – |
+| `overlap` | log(N / n) of the question's words that the answer has, n of N training answers with the word, summed | – |
+| `query_likelihood` | log p(question given answer), a smoothed unigram model of each | smoothing of 10, 100, 1,000 words, by MAP on valid |
+| `equal_scores` | every order of the answers as likely | – |
 | `random_by_frequency` | how often an entity is head (tail) of the relation | – |
 | `rules` | duplicate and inverse relations mined on train: what leaks | – |
 | `neighbours` | entities with similar facts (idf-weighted cosine to a power) vote with their answers | power 1 to 4, by MRR on valid |

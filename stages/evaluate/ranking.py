@@ -68,3 +68,15 @@ def auc(positive: np.ndarray, negative: np.ndarray) -> float:
     ranks = rankdata(np.concatenate([positive, negative]))
     n, m = len(positive), len(negative)
     return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def realistic_ranks_of(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Ranks of the right ones among all of one list, best first, ties by their mean rank: [n], bool [n] -> float64 [right ones], rising."""
+    higher = (scores[None] > scores[right][:, None]).sum(1)
+    equal = (scores[None] == scores[right][:, None]).sum(1)
+    return np.sort(higher + (equal + 1) / 2)
+
+
+def average_precision(ranks: np.ndarray) -> float:
+    """Average precision of one list from the rising ranks of its right ones: the mean of i / rank of the i-th. Without ties exact."""
+    return float((np.arange(1, len(ranks) + 1) / ranks).clip(max=1.0).mean())

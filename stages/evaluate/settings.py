@@ -23,5 +23,10 @@ class EvaluateSettings:
     # images and points
     samples: int | None = field(None, low=10, doc="drawn from a generator; null: as many as training images, at most 10000")
     iw: tuple[Literal[1, 5, 50, 500, 5000], ...] = field((1, 50), doc="k of the importance-weighted bounds")
+    # texts
+    sentences: int = field(100, low=1, doc="texts of the split on which importance-weighted bounds are measured: a seeded sample")
+    limit_pairs: int = field(500, low=1, doc="of more pairs a seeded sample is translated")
+    lda_topics: tuple[int, ...] = field((20,), low=2, doc="of the LDA beside a topic model; the best on the validation split is shown")
+    lda_alpha: tuple[float, ...] = field((0.1,), above=0.0, doc="its prior on a document's topics, likewise")
     few: int = field(10, low=1, doc="draws of 5 labels a class")
     probe: Literal["auto", "required"] = field("auto", doc="of codes, by labels; required: without them nothing is trained")

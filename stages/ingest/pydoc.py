@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from stages.ingest import standard_library
@@ -31,6 +32,21 @@ class DocumentOptions(WordTests):
     words: int = field(60, low=0, doc="words a document; the rest of a text shorter than half of it joins the last; 0: whole texts")
 
 
+@dataclass(frozen=True)
+class ParagraphOptions:
+    low: int = field(2, low=1, doc="fewest sentences of a paragraph")
+    high: int = field(6, low=1, doc="most sentences")
+    words: int = field(80, low=1, doc="most tokens (between spaces)")
+
+
+@dataclass(frozen=True)
+class QuestionOptions:
+    candidates: int = field(8, low=2, high=1000, doc="answers of a question, one of them right")
+    low: int = field(8, low=1, doc="fewest tokens of an answer")
+    high: int = field(60, low=1, doc="most tokens")
+    seed: int = 0
+
+
 def pydoc_sentences(options: SentenceOptions) -> Raw:
     """One document a distinct sentence of `low` to `high` tokens."""
     if options.low > options.high:
@@ -51,6 +67,47 @@ def pydoc_documents(options: DocumentOptions) -> Raw:
     for (name, group), words in joined.items():
         rows += [(f"{name}#{i}", group, " ".join(chunk)) for i, chunk in enumerate(chunks(words, options.words))]
     return _raw(rows)
+
+
+def pydoc_paragraphs(options: ParagraphOptions) -> Raw:
+    """One document a distinct paragraph of `low` to `high` sentences, a sentence a line."""
+    if options.low > options.high:
+        raise InputError(f"options.low: {options.low} is more than options.high, {options.high}; no paragraph would be left")
+    rows = []
+    for name, group, text in _texts():
+        for i, paragraph in enumerate(paragraphs(text)):
+            lines = SENTENCE_END.split(paragraph)
+            if options.low <= len(lines) <= options.high and len(paragraph.split()) <= options.words:
+                rows.append((f"{name}#{i}", group, "\n".join(lines)))
+    return _raw(rows)
+
+
+def pydoc_questions(options: QuestionOptions) -> Raw:
+    """A docstring's first line is the question; the paragraph after it is the right answer, such paragraphs of other objects of the same
+
+    package are wrong ones. No person asked or judged: `right` means written for the same object.
+    """
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    seen = set()
+    for name, group, text in _texts():
+        parts = paragraphs(text)
+        if group.startswith("topics.") or len(parts) < 2 or name in seen or not 3 <= len(parts[0].split()) <= 25:
+            continue
+        if options.low <= len(parts[1].split()) <= options.high and parts[1] not in seen:
+            seen |= {name, parts[1]}
+            found.setdefault(group, []).append((name, parts[0], parts[1]))
+    rng, rows = np.random.default_rng(options.seed), []
+    for group, own in sorted(found.items()):
+        for i, (name, question, answer) in enumerate(own):
+            if len(own) < options.candidates:
+                continue
+            others = np.delete(np.arange(len(own)), i)
+            wrong = [own[j][2] for j in rng.choice(others, options.candidates - 1, replace=False)]
+            answers = [(answer, 1)] + [(text, 0) for text in wrong]
+            rows += [(name, group, question, *answers[j]) for j in rng.permutation(options.candidates)]
+    table = pl.DataFrame(rows, schema=["question_id", "group", "question", "answer", "label"], orient="row")
+    return Raw("questions", {"questions": table}, licence=standard_library.LICENCE, address=standard_library.ADDRESS,
+               notes={"python": standard_library.python_version()})
 
 
 def chunks(words: list[str], size: int) -> list[list[str]]:

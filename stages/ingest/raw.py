@@ -41,7 +41,7 @@ SCHEMAS: dict[str, dict[str, dict[str, pl.DataType]]] = {
         | dict.fromkeys(("height", "width"), pl.Int32) | dict.fromkeys(("mean", "std", "minimum", "maximum"), pl.Float64),
     },
 }
-SCHEMAS["points"] = SCHEMAS["images"]
+SCHEMAS["points"] = SCHEMAS["series"] = SCHEMAS["images"]
 ROW_GROUP = 250_000  # fixed, so that the same rows give the same bytes whatever the number of threads
 
 

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stages.models.parts.ragged import places
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -37,7 +39,8 @@ class Model(nn.Module):
 
     `Model(config, meta)`: config is the family's Config, meta the prepared dataset's meta.json (sizes and shapes).
     Class attributes a family may set: `kinds` (kinds of prepared data it can read), `inputs` (arrays a batch holds, without the
-    split's name), `train_defaults` (settings of the loop that differ from TrainSettings), `adversarial` (one batch need not be overfitted),
+    split's name), `ragged` ({input: the offsets that part it into rows}, of sequences of unequal length), `train_defaults` (settings of
+    the loop that differ from TrainSettings), `adversarial` (one batch need not be overfitted),
     `per_example` (the loss of every phase is a mean over the batch's examples of terms that read that example alone, nn.BatchNorm aside;
     its random draws have the batch as first axis or are one for all; nothing else is changed by it: then a batch may be split over
     processes, and tests/stages/train/test_parallel.py holds the split against the whole).
@@ -56,6 +59,7 @@ class Model(nn.Module):
 
     kinds: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
+    ragged: Mapping[str, str] = {}
     train_defaults: Mapping[str, Any] = {}
     adversarial = False
     per_example = False
@@ -97,3 +101,31 @@ def views(model: nn.Module) -> dict[str, np.ndarray]:
 def image_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """uint8 [N, H, W, C] -> float32 [N, C, H, W] in [0, 1]: how every model takes images."""
     return torch.from_numpy(np.array(images)).to(device).permute(0, 3, 1, 2).to(torch.float32).div_(255).contiguous()
+
+
+def gathered(arrays: Mapping[str, np.ndarray], offsets: Mapping[str, np.ndarray], ragged: Mapping[str, str], rows: Mapping[str, np.ndarray],
+             device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """{input: tensor} of the rows of each; ragged inputs end to end, beside their offsets [len(rows) + 1] (int64)."""
+    found = {}
+    for name, array in arrays.items():
+        if name not in ragged:
+            found[name] = to_tensor(array[rows[name]], device)
+            continue
+        at, own = places(offsets[ragged[name]], rows[name])
+        found[name], found[ragged[name]] = to_tensor(array[at], device), torch.from_numpy(own).to(device)
+    return found
+
+
+def to_tensor(array: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """The array as models take it: images float32 [B, C, H, W] in [0, 1], whole numbers int64, everything else float32."""
+    if array.ndim == 4 and array.dtype == np.uint8:
+        return image_tensor(array, device)
+    tensor = torch.from_numpy(np.array(array)).to(device)
+    return tensor.to(torch.float32 if tensor.is_floating_point() else torch.int64)
+
+
+def split_rows(model: Model, data: Mapping[str, np.ndarray], split: str, rows: np.ndarray, device: torch.device | str = "cpu"):
+    """What a batch of a split's rows holds, as training gives it to `model.loss`."""
+    offsets = {name: data[f"{split}.{name}"] for name in dict.fromkeys(model.ragged.values())}
+    arrays = {name: data[f"{split}.{name}"] for name in model.inputs}
+    return gathered(arrays, offsets, model.ragged, dict.fromkeys(arrays, rows), device)

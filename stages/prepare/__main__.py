@@ -22,13 +22,14 @@ from stages.settings import InputError, choose, configure
 
 TEXT = {"documents": documents, "pairs": pairs, "questions": questions, "counts": counts}
 KINDS = {"receipts": ("receipts",), "corpora": tuple(TEXT), "graphs": ("graph", "triples"),
-         "images": ("images", "points", "two_domains")}  # of a domain
+         "images": ("images", "points", "series", "two_domains")}  # of a domain
 SETTINGS = {
     "receipts": ReceiptSettings,
     "graph": GraphSettings,
     "triples": TripleSettings,
     "images": ImageSettings,
     "points": ImageSettings,
+    "series": ImageSettings,
     "two_domains": ImageSettings,
     **dict.fromkeys(TEXT, TextSettings),
 }
@@ -45,7 +46,7 @@ def prepare(folder: Path, kind: str, settings, shares: Shares, source: dict):
 
     if kind in TEXT:
         arrays, tables, meta = TEXT[kind](table(kind), settings, shares)
-        if (folder / "analogies.parquet").is_file():
+        if (folder / "analogies.parquet").is_file() and not settings.bag:
             found = word_tests(table("analogies"), table("similarity"), tables["words"], settings)
             arrays, tables = {**arrays, **found[0]}, {**tables, **found[1]}
         return arrays, tables, meta
@@ -58,7 +59,8 @@ def prepare(folder: Path, kind: str, settings, shares: Shares, source: dict):
         return triples(table("triples"), settings, shares)
     pixels = np.load(folder / f"{kind}.npy", mmap_mode="r", allow_pickle=False)
     arrays, tables, meta = images(table("images"), pixels, kind, settings, shares)
-    return arrays, tables, {**meta, **{k: v for k, v in (source.get("truth") or {}).items() if k in ("modes", "sigma", "stacked")}}
+    known = ("modes", "sigma", "stacked", "period")
+    return arrays, tables, {**meta, **{k: v for k, v in (source.get("truth") or {}).items() if k in known}}
 
 
 def main() -> None:

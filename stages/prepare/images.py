@@ -1,4 +1,4 @@
-"""Images and 2-D points -> one array a split, with labels and known factors."""
+"""Images, 2-D points and series -> one array a split, with labels and known factors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ class ImageSettings:
 
 
 def images(table: pl.DataFrame, pixels: np.ndarray, kind: str, settings: ImageSettings, shares: Shares):
-    """arrays, tables, meta of kind images (uint8 N x H x W x C) or points (float32 N x 2), or of two domains that a task makes."""
+    """arrays, tables, meta of kind images (uint8 N x H x W x C), points (float32 N x 2) or series (float32 N x T x D), or of two
+
+    domains that a task makes.
+    """
     if settings.task != "none":
         if kind != "images":
             raise InputError(f"prepare.task: {settings.task} makes two domains of images, but the dataset holds {kind}; leave it out")
@@ -48,6 +51,8 @@ def images(table: pl.DataFrame, pixels: np.ndarray, kind: str, settings: ImageSe
         if factors:
             arrays[f"{s}.factors"] = table.select([f"factor_{f}" for f in factors]).to_numpy()[rows].astype(np.float64)
     meta = {"shape": list(pixels.shape[1:]), "classes": len(labels), kind: {s: int((split == s).sum()) for s in SPLITS}}
+    if kind == "series":
+        meta["factors"] = factors
     return arrays, {"labels": labels, "domains": domains, "factors": factors}, meta
 
 

@@ -16,13 +16,15 @@ UNKNOWN, START, END = "<unk>", "<s>", "</s>"
 
 @dataclass(frozen=True)
 class TextSettings:
-    tokenizer: Literal["words", "characters"] = field("words")
+    tokenizer: Literal["words", "characters", "spaces"] = field("words", doc="spaces: what stands between white space, as it is")
     lower: bool = field(True)
     min_count: int = field(1, low=1, doc="rarer words are <unk>")
     max_words: int = field(1_000_000, low=2, doc="vocabulary size with <unk>")
     max_length: int = field(1_000_000, low=1, doc="longer texts are cut, and counted in meta.json")
     valid: float | None = field(None, low=0.0, high=0.8)
     test: float | None = field(None, low=0.0, high=0.8)
+    bag: bool = field(False, doc="of documents: how often each word occurs (kind counts), without English stop words, marks and numbers")
+    sentences: bool = field(False, doc="of documents: each line is a sentence; the array `sentences` says of which each token is")
 
 
 def tokens(texts: pl.Series, settings: TextSettings) -> pl.Series:
@@ -32,6 +34,8 @@ def tokens(texts: pl.Series, settings: TextSettings) -> pl.Series:
         texts = texts.str.to_lowercase()
     if settings.tokenizer == "characters":
         return texts.str.split("")
+    if settings.tokenizer == "spaces":
+        return texts.str.extract_all(r"\S+")
     return texts.str.extract_all(UNKNOWN + r"|[\w\p{M}]+(?:['’\x{200c}\x{200d}][\w\p{M}]+)*|[^\w\s]")
 
 
@@ -82,7 +86,9 @@ def _label_ids(part: pl.DataFrame, labels: list[str]) -> np.ndarray:
 
 
 def documents(table: pl.DataFrame, settings: TextSettings, shares: Shares):
-    """arrays, tables, meta of kind documents."""
+    """arrays, tables, meta of kind documents, or with `bag` of kind counts."""
+    if settings.bag:
+        return bags(table, settings, shares)
     table = with_splits(table, "doc_id", shares)
     parts = {s: table.filter(pl.col("split") == s) for s in SPLITS}
     lists = {s: tokens(part["text"], settings) for s, part in parts.items()}
@@ -92,6 +98,8 @@ def documents(table: pl.DataFrame, settings: TextSettings, shares: Shares):
     for s in SPLITS:
         arrays[f"{s}.tokens"], arrays[f"{s}.offsets"], n = encode(lists[s], _ids(words), settings)
         arrays[f"{s}.labels"] = _label_ids(parts[s], labels)
+        if settings.sentences:
+            arrays[f"{s}.sentences"] = lines_of(parts[s]["text"], settings)
         cut += n
     meta = {
         "words": len(words),
@@ -102,6 +110,36 @@ def documents(table: pl.DataFrame, settings: TextSettings, shares: Shares):
         "unknown_share": {s: float((arrays[f"{s}.tokens"] == 0).mean()) if len(arrays[f"{s}.tokens"]) else 0.0 for s in SPLITS},
     }
     return arrays, {"words": words, "labels": labels}, meta
+
+
+def lines_of(texts: pl.Series, settings: TextSettings) -> np.ndarray:
+    """Of each token of the texts, end to end and cut as `encode` cuts: the number of its line in its text, int32; empty lines are none."""
+    found = [np.zeros(0, np.int32)]
+    for lines in texts.str.split("\n").to_list():
+        lengths = tokens(pl.Series(lines, dtype=pl.String), settings).list.len().to_numpy()
+        lengths = lengths[lengths > 0]
+        found.append(np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)[: settings.max_length])
+    return np.concatenate(found)
+
+
+def bags(table: pl.DataFrame, settings: TextSettings, shares: Shares):
+    """Documents as kind counts: words of two characters or more that begin with a letter and are not among scikit-learn's 318 English
+
+    stop words. A document without any known word keeps its (empty) row.
+    """
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    found = (
+        pl.DataFrame({"row": np.arange(len(table)), "w": tokens(table["text"], settings)})
+        .explode("w", empty_as_null=False).drop_nulls()
+        .filter(pl.col("w").str.contains(r"^\p{L}\S"), pl.col("w").is_in(sorted(ENGLISH_STOP_WORDS)).not_())
+        .group_by("row", "w", maintain_order=True).len()
+        .group_by("row", maintain_order=True).agg(words=pl.col("w"), counts=pl.col("len").cast(pl.Int32))
+    )
+    empty = pl.col("words").fill_null([]), pl.col("counts").fill_null([])
+    table = table.with_row_index("row").with_columns(pl.col("row").cast(pl.Int64)).join(found, on="row", how="left", maintain_order="left")
+    arrays, tables, meta = counts(table.with_columns(*empty), settings, shares)
+    return arrays, tables, {**meta, "kind": "counts"}
 
 
 def word_tests(analogies: pl.DataFrame, similarity: pl.DataFrame, words: list[str], settings: TextSettings):

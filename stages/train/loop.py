@@ -215,7 +215,7 @@ class _Steps:
 
     def __init__(self, model: Model, data, settings: TrainSettings, seed: int, device: torch.device, among: Alone):
         self.model, self.settings, self.seed, self.device, self.among = model, settings, seed, device, among
-        self.batches = Batches(data, model.inputs, settings.batch_size, seed, device, among.rows)
+        self.batches = Batches(data, model.inputs, settings.batch_size, seed, device, among.rows, model.ragged)
         among.prepare(model, self.batches.size)
         self.draws = sum(p.repeat for p in model.phases)
         # once, before any phase freezes another's parameters: a list computed later would be empty
@@ -258,6 +258,8 @@ class _Steps:
                     p.grad = None
                 loss.backward(self.among.weight)
                 self.among.add_gradients(active)
+                if s.clip_value:
+                    torch.nn.utils.clip_grad_value_(active, s.clip_value)
                 norm = _clipped_norm(active, s.clip_norm)
                 prefix = "" if len(model.phases) == 1 else f"{phase.name}_"
                 values = self.among.mean({"loss": loss.item(), **{f"{prefix}{k}": v.item() for k, v in parts.items()}})

@@ -25,6 +25,7 @@ class TrainSettings:
     betas: tuple[float, float] = field((0.9, 0.999), low=0.0, high=1.0)
     weight_decay: float = field(0.0, low=0.0)
     clip_norm: float | None = field(None, above=0.0, doc="the gradient norm of a phase is clipped to this")
+    clip_value: float | None = field(None, above=0.0, doc="each number of the gradient is clipped to this, before the norm is")
     batch_size: int = field(128, low=1)
     steps: int = field(1000, low=1, doc="of gradient families")
     epochs: int = field(5, low=1, doc="of kernel families")

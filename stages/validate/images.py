@@ -1,4 +1,4 @@
-"""Expectations of images (uint8 N x H x W x C) and of 2-D points (float32 N x 2), with their table."""
+"""Expectations of images (uint8 N x H x W x C) , of 2-D points (float32 N x 2) and of series (float32 N x T x D), with their table."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ ROUNDING = 1e-3  # between statistics of ingest and of the array
 def array_facts(data: Dataset) -> list[Check]:
     """Judged before anything is measured: a row of the table for each of the array."""
     array = data.arrays[data.kind]
-    wanted = ("uint8", 4) if data.kind == "images" else ("float32", 2)
+    wanted = {"images": ("uint8", 4), "points": ("float32", 2), "series": ("float32", 3)}[data.kind]
     facts = pl.DataFrame([{"array": data.kind, "type": str(array.dtype), "dimensions": array.ndim,
                            "rows": len(array) if array.ndim else 0, "rows of the table": data.tables["images"].height}])
-    spell = "uint8 N x H x W x C" if data.kind == "images" else "float32 N x 2"
+    spell = {"images": "uint8 N x H x W x C", "points": "float32 N x 2", "series": "float32 N x T x D"}[data.kind]
     shape = (pl.col("type") != wanted[0]) | (pl.col("dimensions") != wanted[1]) | pl.lit(data.kind == "points" and array.shape[1:] != (2,))
     return [checks.never("array_type", "images", data.kind, shape, spell, level="table", frame=facts),
             checks.never("row_for_row", "images", data.kind, pl.col("rows") != pl.col("rows of the table"),
@@ -69,8 +69,8 @@ def rows(data: Dataset, t: ImageThresholds) -> list[Check]:
     factors = [c for c in frame.columns if c.startswith("factor_")]
     if factors:
         found.append(checks.finite("images", factors))
-    if data.kind == "points":
-        return [*found, checks.never("finite_points", "images", "points", pl.col("_mean").is_finite().not_(),
+    if data.kind != "images":
+        return [*found, checks.never(f"finite_{data.kind}", "images", data.kind, pl.col("_mean").is_finite().not_(),
                                      "finite coordinates (no NaN, no infinity)")]
     _, height, width, _ = data.arrays["images"].shape
     for side, limit in (("height", height), ("width", width)):
@@ -122,7 +122,7 @@ def whole(data: Dataset, t: ImageThresholds) -> list[Check]:
 
 SUITE = Suite(
     thresholds=ImageThresholds,
-    kinds={"images": {"images": TABLE}, "points": {"images": TABLE}},
+    kinds={"images": {"images": TABLE}, "points": {"images": TABLE}, "series": {"images": TABLE}},
     facts=array_facts,
     measure=measure,
     passes=(rows, splits, copies, whole),

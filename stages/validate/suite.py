@@ -54,7 +54,7 @@ def read(folder: Path, suite: Suite) -> Dataset:
         if path.is_file() or name not in suite.optional:
             with _readable(path):
                 tables[name] = pl.read_parquet(path).with_row_index("_row")
-    for name in ("images", "points"):
+    for name in ("images", "points", "series"):
         if kind == name:
             path = folder / f"{name}.npy"
             with _readable(path):

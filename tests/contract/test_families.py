@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.models.base import KernelModel
+from stages.models.base import KernelModel, gathered, split_rows
 from stages.params import load
 from stages.runs import families, family_module
 from stages.settings import configure
@@ -25,6 +25,10 @@ SMALL = {"classifier": {"channels": 8, "features": 16}, "vae": {"hidden": [32], 
          "bigbigan": {"hidden": [32], "latent": 4, "features": 16, "joint": [16]},
          "autoencoder": {"latent": 8}, "gumbel_vae": {"hidden": [32], "codes": 4, "classes": 3},
          "vq_vae": {"hidden": [32], "codes": 4, "codebook": 8, "dimension": 3, "prior": 8}, "item2vec": {"fields": ["category"]},
+         "nvdm": {"latent": 4, "hidden": [16]}, "text_vae": {"latent": 4, "embedding": 16, "hidden": 32, "dropout": 0.0},
+         "recurrent": {"embedding": 16, "hidden": 24}, "seq2seq": {"embedding": 16, "hidden": 24, "attention": "additive"},
+         "nasm": {"latent": 4, "embedding": 16, "hidden": 24, "dropout": 0.0},
+         "ml_vae": {"latent": 4, "upper": 3, "embedding": 16, "hidden": 32, "dropout": 0.0},
          "rotation": {"channels": 4, "features": 16}, "cyclegan": {"channels": 4, "blocks": 1, "pool": 20, "critic_channels": 4},
          "pix2pix": {"channels": 4, "halvings": 2, "critic_channels": 4},
          "super_resolution": {"channels": 8, "blocks": 1, "adversarial": 0.001, "pretrain": 5, "critic_channels": 4},
@@ -42,9 +46,29 @@ def sequences(rng, n, vocabulary):
 def small_data(kind):
     """(arrays, meta) of a tiny prepared dataset of the kind, as docs/formats.md describes it."""
     rng, data, meta = np.random.default_rng(0), {}, {"kind": kind, "dataset": "tiny", "hash": "0"}
+    if kind == "counts":
+        for split, n in (("train", 60), ("valid", 12), ("test", 12)):
+            data |= {f"{split}.words": rng.integers(0, 20, n).astype(np.int32), f"{split}.offsets": np.arange(n + 1, dtype=np.int64)}
+            data[f"{split}.counts"] = rng.integers(5, 30, n).astype(np.int32)  # one word each: a code can hold all of it
+        data["counts"] = np.bincount(data["train.words"], minlength=20).astype(np.int64)
+        return data, {**meta, "words": 20}
+    if kind == "questions":
+        for split, n in (("train", 60), ("valid", 12), ("test", 12)):
+            for side in ("question", "answer"):
+                data |= {f"{split}.{side}.{k}": v for k, v in sequences(rng, n, 20).items()}
+            data[f"{split}.labels"], data[f"{split}.ids"] = (np.arange(n) % 3 == 0).astype(np.int32), (np.arange(n) // 3).astype(np.int32)
+        return data, {**meta, "words": 20}
+    if kind == "pairs":
+        for split, n in (("train", 60), ("valid", 12), ("test", 12)):
+            found = sequences(rng, n, 20)
+            data |= {f"{split}.source.{k}": v for k, v in found.items()}
+            data |= {f"{split}.target.tokens": found["tokens"] % 7 + 3, f"{split}.target.offsets": found["offsets"]}
+        return data, {**meta, "source_words": 20, "target_words": 10}
     if kind in ("documents", "receipts"):
         for split, n in (("train", 60), ("valid", 12), ("test", 12)):
             data |= {f"{split}.{k}": v for k, v in sequences(rng, n, 20).items()}
+            place = np.arange(len(data[f"{split}.tokens"])) - np.repeat(data[f"{split}.offsets"][:-1], np.diff(data[f"{split}.offsets"]))
+            data[f"{split}.sentences"] = (place // 3).astype(np.int32)
         data["counts"] = np.bincount(data["train.tokens"], minlength=20).astype(np.int64)
         data["field.category"] = (np.arange(20) // 5 - 1).astype(np.int32)  # the first five have none
         return data, {**meta, "words": 20, "items": 20, "fields": {"category": 3}, "tokens": {"train": len(data["train.tokens"])}}
@@ -97,7 +121,7 @@ def gradient(names):
 @pytest.mark.parametrize("family", gradient(FAMILIES))
 def test_loss_is_a_finite_scalar_and_each_phase_reaches_all_its_parameters_and_no_other(family):
     model, data, options = made(family)
-    batches = Batches(data, model.inputs, 16, 0, CPU)
+    batches = Batches(data, model.inputs, 16, 0, CPU, ragged=model.ragged)
     reached = set()
     for phase in model.phases:
         own = (
@@ -122,7 +146,10 @@ def test_loss_is_a_finite_scalar_and_each_phase_reaches_all_its_parameters_and_n
 @pytest.mark.parametrize("family", [f for f in gradient(FAMILIES) if not family_module(f).Model.adversarial])
 def test_one_batch_can_be_overfitted(family):
     model, data, options = made(family)
-    data = {k: v[:16] for k, v in data.items()}
+    rows = gathered({k: data[f"train.{k}"] for k in model.inputs}, {k: data[f"train.{k}"] for k in model.ragged.values()}, model.ragged,
+                    dict.fromkeys(model.inputs, np.arange(16)))
+    data |= {f"train.{k}": np.asarray(v) for k, v in rows.items() if k in model.ragged or k in model.ragged.values()}
+    data |= {f"train.{k}": data[f"train.{k}"][:16] for k in model.inputs if k not in model.ragged}
     settings = TrainSettings(**{**options, "steps": 150, "lr": 3e-3, "lr_decay": "none", "log_every": 10})
     losses = [row["loss"] for row in train(model, data, settings, 0, CPU).curve]
     assert losses[-1] < losses[0] - 0.5 * abs(losses[0]) or losses[-1] < 0.05
@@ -166,6 +193,23 @@ def test_capabilities_have_the_shapes_they_promise(family):
             out, offered = model.sample(4, torch.Generator().manual_seed(0)), offered + 1
             assert out.shape == (4, *x.shape[1:]) and 0 <= out.min() and out.max() <= 1
             assert torch.equal(out, model.sample(4, torch.Generator().manual_seed(0))) and not torch.equal(out[0], out[1])
+    if model.ragged and hasattr(model, "bound"):
+        batch, offered = split_rows(model, data, "test", np.arange(5)), offered + 1
+        distortion, rate = model.bound(batch, torch.Generator().manual_seed(0))
+        again = model.bound(batch, torch.Generator().manual_seed(0))[0]
+        assert distortion.shape == (5,) and len(rate) == 5 and torch.isfinite(distortion).all() and (rate >= 0).all()
+        assert torch.equal(distortion, again) and model.encode(batch).shape[0] == 5
+        assert model.log_likelihood(batch, 3, torch.Generator().manual_seed(0)).shape == (5,)
+    if model.kinds[0] == "questions":
+        offered += 1
+        assert model.scores(split_rows(model, data, "test", np.arange(5))).shape == (5,)
+    if model.kinds[0] == "pairs":
+        batch, offered = split_rows(model, data, "test", np.arange(5)), offered + 1
+        source = batch["source.tokens"], batch["source.offsets"]
+        if hasattr(model, "tag_logits"):
+            assert model.tag_logits(*source).shape == (len(source[0]), 10)
+        if hasattr(model, "search"):
+            assert len(model.search(*source)[0]) == 5
     if hasattr(model, "translate"):
         x, offered = Batches(data, ("source",), 5, 0, CPU).batch(0)["source"], offered + 1
         for name in ("translate", "translate_back"):

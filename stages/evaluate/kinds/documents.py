@@ -1,4 +1,7 @@
-"""Documents: word vectors and language models beside the unigram model, by word frequency, against people's answers, and neighbours."""
+"""Documents: word vectors and language models beside the unigram model, by word frequency, against people's answers, and neighbours;
+
+models of whole texts by evaluate/texts.py.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from stages.evaluate import analogies, pictures, words
 from stages.evaluate.kinds.base import Kind, array, need, neighbour_table, spread_choice
 from stages.evaluate.ngrams import KneserNey
 from stages.evaluate.probes import principal_codes
+from stages.evaluate.texts import Texts
 
 UNKNOWN = 0  # the id of <unk>: word vectors neither read nor predict it, a language model does both
 
@@ -25,11 +29,19 @@ class Evaluation(Kind):
         self.window, self.shrink = m.get("window", 5), m.get("shrink", False)
         self.softmax, self.cbow = m.get("objective") == "softmax", m.get("architecture") == "cbow"
 
+    @cached_property
+    def texts(self):
+        return Texts(self.data, self.split, self.settings)
+
     def headline(self, metrics):
+        if "perplexity_elbo" in metrics:
+            return "elbo"
         return "perplexity" if "perplexity" in metrics else "heldout_loss"
 
     def measure(self, model, seed):
-        need(model, "documents", "heldout_loss")
+        need(model, "documents", "heldout_loss", "distortion")
+        if hasattr(model, "distortion"):
+            return self.texts.measure(model, seed)
         found = {"heldout_loss": float(model.heldout_loss(self.data, self.split))}
         if hasattr(model, "losses"):
             found |= self.perplexities(*self.predictions(model.losses(self.data, self.split)))
@@ -66,6 +78,8 @@ class Evaluation(Kind):
 
         kneser_ney: 5-grams, beside a language model.
         """
+        if hasattr(model, "distortion"):
+            return self.texts.baselines(self.all_counts)
         if hasattr(model, "losses"):
             return self.language_models()
         targets, weights = self.targets()
@@ -105,6 +119,8 @@ class Evaluation(Kind):
         return -np.log(seen / seen.sum())
 
     def exhibit(self, model, gallery, seed):
+        if hasattr(model, "distortion"):
+            self.texts.exhibit(model, gallery, seed)
         if not hasattr(model, "vectors"):
             return
         inputs, names = array(model.vectors()["input"]), self.data.table("words")

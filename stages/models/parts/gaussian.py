@@ -19,6 +19,11 @@ def kl_to_standard(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance)
 
 
+def kl_between(mean: Tensor, log_variance: Tensor, other: Tensor, log_other: Tensor) -> Tensor:
+    """KL(N(mean, diag sigma^2) || N(other, diag tau^2)) of each unit, in nats: [..., D] -> [..., D]."""
+    return 0.5 * (log_other - log_variance + torch.exp(log_variance - log_other) + (mean - other).square() * torch.exp(-log_other) - 1.0)
+
+
 def log_normal_units(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """log N(x; mean, sigma^2) of each unit, in nats: [..., D] -> [..., D]."""
     return -0.5 * (math.log(2 * math.pi) + log_variance + (x - mean).square() * torch.exp(-log_variance))

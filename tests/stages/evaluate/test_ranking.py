@@ -74,3 +74,17 @@ def test_auc_equals_sklearn_with_ties():
     positive, negative = rng.integers(1, 6, 40).astype(float), rng.integers(0, 5, 70).astype(float)
     truth = np.r_[np.ones(40), np.zeros(70)]
     assert ranking.auc(positive, negative) == pytest.approx(roc_auc_score(truth, np.r_[positive, negative]))
+
+
+def test_average_precision_against_its_definition_and_ties():
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        scores, right = rng.permutation(9).astype(float), rng.random(9) < 0.4
+        right[0] = True
+        order, hits, total = np.argsort(-scores), 0, 0.0
+        for place, i in enumerate(order, 1):
+            if right[i]:
+                hits, total = hits + 1, total + (hits + 1) / place
+        ranks = ranking.realistic_ranks_of(scores, right)
+        assert ranking.average_precision(ranks) == pytest.approx(total / right.sum())
+    assert ranking.realistic_ranks_of(np.array([1.0, 1, 1, 0]), np.array([True, False, False, False])).tolist() == [2.0]

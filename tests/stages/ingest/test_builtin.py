@@ -18,6 +18,8 @@ from stages.ingest.raw import SCHEMAS
 
 ROOT = Path(__file__).resolve().parents[3]
 SMALL = {"simulated_shop": {"receipts": 60, "customers": 7}, "dates": {"pairs": 300}, "ring": {"points": 200}, "grid": {"points": 200},
+         "adding": {"series": 30}, "copying": {"pairs": 40}, "seasons": {"series": 30}, "python_tokens": {"every": 2},
+         "pydoc_questions": {"candidates": 2},
          "photo_patches": {"block": 128, "stride": 64}, "photographs": {"block": 128, "stride": 64}, "shapes": {"positions": 2},
          "stdlib_calls": {"smallest": 3}, "stdlib_knowledge": {"core": 2, "one_to_one": 5}}
 ALL = """
@@ -136,3 +138,30 @@ def test_mixtures_lie_around_their_modes(take):
         centres = np.array(described["truth"]["modes"])
         assert points.dtype == np.float32 and len(centres) == modes == len(np.unique(label))
         assert (points - centres[label]).std() == pytest.approx(described["truth"]["sigma"], rel=0.05)
+
+
+def test_the_copy_problem_asks_for_what_was_shown(take):
+    _, out = take("corpora", "builtin", "copying", pairs=30, length=3, lag=4)
+    table = pl.read_parquet(out / "pairs.parquet")
+    for source, target in table.select("source", "target").iter_rows():
+        s, t = source.split(), target.split()
+        assert s[3:] == ["_"] * 4 + ["?"] + ["_"] * 3 and t == ["_"] * 8 + s[:3] and "_" not in s[:3]
+    assert table["source"].n_unique() == len(table)
+
+
+def test_a_sum_hides_in_two_marked_numbers_and_a_season_repeats(take):
+    source, out = take("images", "builtin", "adding", series=40, length=10)
+    series, table = np.load(out / "series.npy"), pl.read_parquet(out / "images.parquet")
+    assert series.shape == (40, 10, 2) and (series[..., 1].sum(1) == 2).all() and (series[:, :5, 1].sum(1) == 1).all()
+    assert np.allclose(table["factor_sum"].to_numpy(), (series[..., 0] * series[..., 1]).sum(1), atol=1e-6)
+    source, out = take("images", "builtin", "seasons", series=50, length=49, noise=0.0, period=12)
+    assert source["truth"] == {"period": 12}
+    series, table = np.load(out / "series.npy")[..., 0], pl.read_parquet(out / "images.parquet")
+    other = table["factor_period"].to_numpy()
+    straight = series[:, 24:] - 2 * series[:, 12:-12] + series[:, :-24]  # the season of 12 and the trend are gone
+    t = np.arange(straight.shape[1])
+    left = []
+    for row, period in zip(straight, other, strict=True):
+        basis = np.stack([np.sin(2 * np.pi * t / period), np.cos(2 * np.pi * t / period)], 1)
+        left.append(np.abs(row - basis @ np.linalg.lstsq(basis, row, rcond=None)[0]).max())
+    assert max(left) < 1e-4

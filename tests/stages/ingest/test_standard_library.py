@@ -1,14 +1,16 @@
 """What is read out of source text, on a library of a few lines, and the sizes on the real one."""
 
+import ast
 import textwrap
 
 import polars as pl
 import pytest
 
-from stages.ingest import pydoc, standard_library
+from stages.ingest import pydoc, python_tokens, standard_library
 from stages.ingest.stdlib_calls import CallOptions, stdlib_calls
 from stages.ingest.stdlib_knowledge import KnowledgeOptions, audit, core, mirrored, stdlib_knowledge
 from stages.ingest.symbols import Symbols
+from stages.settings import InputError
 
 # what a call returns is known only when it runs, so `zoo.Lion().eat` below leads nowhere
 FILES = {
@@ -174,3 +176,35 @@ def test_sizes_on_the_real_library(monkeypatch):
     sentences = pydoc.pydoc_sentences(pydoc.SentenceOptions()).tables["documents"]
     assert 11_000 < sentences.height < 18_000 and sentences["text"].n_unique() == sentences.height
     assert sentences["text"].str.split(" ").list.len().is_between(4, 25).all()
+
+
+def test_a_name_is_tagged_by_its_part_and_not_by_its_letters(library):
+    tree_text = "import io\nclass A(B):\n    async def f(self, x=1):\n        self.x = x\n        return g(x=self.f(x), y='é')  # x\n"
+    found = python_tokens.tagged(tree_text, ast.parse(tree_text))
+    assert found[0] == [("import", "keyword"), ("io", "import")]
+    assert [t for _, t in found[1][:4]] == ["keyword", "class_name", "operator", "load"]
+    assert ("f", "function_name") in found[2] and ("x", "parameter") in found[2] and ("<number>", "number") in found[2]
+    assert found[3] == [("self", "load"), (".", "operator"), ("x", "attribute"), ("=", "operator"), ("x", "load")]
+    assert [(w, t) for w, t in found[4] if w in ("g", "x", "f", "y")] == [
+        ("g", "call"), ("x", "keyword_argument"), ("f", "method_call"), ("x", "load"), ("y", "keyword_argument")]
+
+
+def test_tagged_lines_have_a_tag_a_token_and_names_their_kind(library):
+    table = python_tokens.python_tokens(python_tokens.TokenOptions(every=1, low=2)).tables["pairs"]
+    assert (table["source"].str.split(" ").list.len() == table["target"].str.split(" ").list.len()).all()
+    assert table["source"].n_unique() == len(table) and "super ( ) . eat ( what )" in table["source"].to_list()
+    names = dict(python_tokens.stdlib_names(python_tokens.NameOptions()).tables["documents"].select("text", "label").iter_rows())
+    assert names["Animal"] == "class" and names["cook"] == "function" and names["chew"] == "method" and "inner" not in names
+
+
+def test_paragraphs_hold_a_sentence_a_line_and_questions_their_own_answer(library, monkeypatch):
+    rows = pydoc.pydoc_paragraphs(pydoc.ParagraphOptions()).tables["documents"]["text"].to_list()
+    assert "An animal eats.\nIt sleeps as well, mostly at night." in rows
+    texts = [(f"zoo.o{i}", "zoo", f"What is number {i}?\n\nIt is the answer {i} and a few more words to be long.") for i in range(5)]
+    monkeypatch.setattr(pydoc, "_texts", lambda: iter(texts))
+    table = pydoc.pydoc_questions(pydoc.QuestionOptions(candidates=3)).tables["questions"]
+    assert table.group_by("question_id").agg(pl.col("label").sum(), pl.len()).select("label", "len").unique().rows() == [(1, 3)]
+    right = table.filter(pl.col("label") == 1)
+    assert all(q.split()[-1].rstrip("?") in a for q, a in right.select("question", "answer").iter_rows())
+    with pytest.raises(InputError, match="options.low: 7 is more than options.high"):
+        pydoc.pydoc_paragraphs(pydoc.ParagraphOptions(low=7))

@@ -136,6 +136,24 @@ def test_pairs_questions_and_counts():
     assert arrays["test.words"].tolist() == [1] and arrays["test.counts"].tolist() == [4] and arrays["test.offsets"].tolist() == [0, 1]
 
 
+def test_bags_leave_out_stop_words_marks_and_numbers_and_keep_empty_documents():
+    arrays, tables, meta = documents(["Tea the tea, pot 42 x", "of the, 7", "tea unknown", "pot"], bag=True)
+    assert meta["kind"] == "counts" and tables["words"] == ["<unk>", "tea", "pot"]
+    assert arrays["train.words"].tolist() == [1, 2] and arrays["train.counts"].tolist() == [2, 1]
+    assert arrays["train.offsets"].tolist() == [0, 2, 2] and arrays["valid.offsets"].tolist() == [0, 1]
+    assert meta["documents"] == {"train": 2, "valid": 1, "test": 1}
+
+
+def test_each_token_knows_its_line_also_where_a_text_is_cut():
+    arrays, _, meta = documents(["a b.\n\nc d e\nf", "g\nh", "a", "a"], sentences=True, max_length=5)
+    assert arrays["train.sentences"].tolist() == [0, 0, 0, 1, 1, 0, 1] and len(arrays["train.tokens"]) == 7 and meta["cut"] == 1
+
+
+def test_tokens_between_spaces_stay_as_they_are():
+    found = text.tokens(pl.Series(["self._x ( <string> ) ", "\ufeffA b"]), text.TextSettings(tokenizer="spaces", lower=False)).to_list()
+    assert found == [["self._x", "(", "<string>", ")"], ["\ufeffA", "b"]]
+
+
 def receipt_table():
     return pl.DataFrame(
         {

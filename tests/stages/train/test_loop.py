@@ -86,6 +86,26 @@ def test_images_come_as_floats_in_nchw():
         Batches({"train.points": np.zeros((0, 2))}, ("points",), 4, 0, CPU)
 
 
+def test_ragged_rows_come_whole_once_an_epoch_and_next_to_rows_of_their_length():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 40, 1003)
+    offsets = np.cumsum([0, *lengths]).astype(np.int64)
+    data = {"train.tokens": np.repeat(np.arange(1003), lengths).astype(np.int32), "train.offsets": offsets, "train.labels": np.arange(1003)}
+    made = Batches(data, ("tokens", "labels"), 10, 3, CPU, ragged={"tokens": "offsets"})
+    seen, spread = [], []
+    for draw in range(100):
+        batch = made.batch(draw)
+        rows, own = batch["labels"].tolist(), batch["offsets"].diff().tolist()
+        assert batch["tokens"].tolist() == [r for r in rows for _ in range(lengths[r])] and own == [lengths[r] for r in rows]
+        seen += rows
+        spread.append(max(own) - min(own))
+    assert len(set(seen)) == 1000 and np.mean(spread) < 6, "chance has a spread of 32"
+    other = Batches(data, ("tokens",), 10, 3, CPU, ragged={"tokens": "offsets"})
+    assert torch.equal(other.batch(57)["tokens"], made.batch(57)["tokens"]), "a pure function of seed and draw"
+    firsts = {int(Batches(data, ("tokens",), 10, s, CPU, ragged={"tokens": "offsets"}).batch(0)["offsets"][-1]) for s in range(8)}
+    assert len(firsts) > 4, "short batches do not come first"
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
 def test_killed_and_resumed_equals_undisturbed_bit_for_bit(tmp_path, optimizer):
     options = settings(optimizer=optimizer, lr_decay="cosine", clip_norm=1.0)
@@ -96,6 +116,13 @@ def test_killed_and_resumed_equals_undisturbed_bit_for_bit(tmp_path, optimizer):
     resumed = train(fresh(), DATA, options, 0, CPU, store)
     assert all(torch.equal(whole.weights[k], resumed.weights[k]) for k in whole.weights)
     assert whole.curve == resumed.curve and whole.examples == resumed.examples
+
+
+def test_each_number_of_the_gradient_can_be_clipped():
+    model, before = fresh(), fresh().state_dict()
+    train(model, DATA, settings(steps=1, optimizer="sgd", lr=1.0, clip_value=0.01), 0, CPU)
+    moved = [(v - before[k]).abs().max().item() for k, v in model.state_dict().items() if k.startswith("right")]
+    assert moved == pytest.approx([0.01, 0.01], abs=1e-6), "the gradients of this game are far larger"
 
 
 class Convolved(Two):

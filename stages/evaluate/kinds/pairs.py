@@ -1,0 +1,171 @@
+"""Pairs of sequences: a tagger beside the commonest tag of each word, a translator beside the nearest training pair."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from stages.evaluate.bleu import corpus_bleu
+from stages.evaluate.kinds.base import Kind, array, need
+from stages.models.base import split_rows
+from stages.settings import InputError
+
+ROWS = 128
+CELL, MARGIN = 14, 18  # pixels of an attention map
+BEAM = 5
+
+
+class Evaluation(Kind):
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.words = {side: self.data.table(f"{side}.words") for side in ("source", "target")}
+        self.source, self.target = self.side("source", self.split), self.side("target", self.split)
+        chosen = np.random.default_rng(self.settings.seed).permutation(len(self.source))[: self.settings.limit_pairs]
+        self.rows = np.sort(chosen)
+
+    def side(self, side, split):
+        """Sequences of ids of one side of a split."""
+        tokens, offsets = np.array(self.data[f"{split}.{side}.tokens"]), np.array(self.data[f"{split}.{side}.offsets"])
+        return [tokens[a:b].tolist() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+
+    def headline(self, metrics):
+        return "exact_match" if "exact_match" in metrics else "accuracy"
+
+    def measure(self, model, seed):
+        need(model, "pairs", "search", "tag_logits")
+        return self.translated(model) if hasattr(model, "search") else self.tagging(self.tags(model))
+
+    # taggers
+
+    def tags(self, model):
+        rows = np.arange(len(self.source))
+        parts = [split_rows(model, self.data, self.split, part) for part in np.split(rows, range(ROWS, len(rows), ROWS))]
+        return np.concatenate([array(model.tag_logits(p["source.tokens"], p["source.offsets"])).argmax(1) for p in parts])
+
+    def tagging(self, chosen):
+        truth = np.concatenate(self.target)
+        if len(truth) != sum(map(len, self.source)):
+            raise InputError(f"{self.data.folder}: sources and targets differ in length, so these pairs are no tags; choose family seq2seq")
+        scores = []
+        for tag in np.unique(truth):
+            right = ((chosen == tag) & (truth == tag)).sum()
+            scores.append(2 * right / max((chosen == tag).sum() + (truth == tag).sum(), 1))
+        return {"accuracy": float((chosen == truth).mean()), "macro_f1": float(np.mean(scores))}
+
+    def commonest(self):
+        """(commonest tag of each source word in training, commonest of all)."""
+        counted = np.zeros((len(self.words["source"]), len(self.words["target"])), np.int64)
+        np.add.at(counted, (np.array(self.data["train.source.tokens"]), np.array(self.data["train.target.tokens"])), 1)
+        overall = counted.sum(0).argmax()
+        return np.where(counted.sum(1) > 0, counted.argmax(1), overall), overall
+
+    # translators
+
+    def translated(self, model):
+        exact, found, forced = {}, {}, []
+        wanted = [self.target[r] for r in self.rows]
+        for beam in (1, BEAM):
+            made = []
+            for part in np.split(self.rows, range(ROWS, len(self.rows), ROWS)):
+                batch = split_rows(model, self.data, self.split, part)
+                made += model.search(batch["source.tokens"], batch["source.offsets"], beam)[0]
+                if beam == 1:
+                    losses, right, row = model.forced(batch)
+                    every = torch.ones(len(part), dtype=torch.bool).scatter_reduce(0, row, right, "amin")
+                    forced.append(np.stack([array(every.float()), array(torch.zeros(len(part)).index_add(0, row, losses))], 1))
+            exact[beam] = np.array([a == b for a, b in zip(made, wanted, strict=True)])
+            if beam == 1:
+                found["bleu"], self.made = corpus_bleu(made, wanted), made
+            else:
+                found["bleu_beam"] = corpus_bleu(made, wanted)
+        every, losses = np.concatenate(forced).T
+        self.exact = exact[1]
+        return {"exact_match": float(exact[1].mean()), "exact_match_beam": float(exact[BEAM].mean()), **found,
+                "exact_match_forced": float(every.mean()), "exposure_gap": float(every.mean() - exact[1].mean()),
+                "perplexity_target": float(np.exp(losses.sum() / sum(len(t) + 1 for t in wanted)))} | self.by_length(exact[1])
+
+    def by_length(self, exact):
+        """Exact match of the shorter and of the longer targets, where they differ in length."""
+        lengths = np.array([len(self.target[r]) for r in self.rows])
+        long = lengths > np.median([lengths.min(), lengths.max()])
+        if long.all() or not long.any():
+            return {}
+        return {"exact_match_short": float(exact[~long].mean()), "exact_match_long": float(exact[long].mean())}
+
+    def nearest(self):
+        """Targets of the training pairs whose sources share most pairs of neighbouring words (cosine of their counts)."""
+        from sklearn.feature_extraction.text import CountVectorizer
+        from sklearn.preprocessing import normalize
+
+        counter = CountVectorizer(analyzer=lambda words: list(zip(words[:-1], words[1:], strict=True)) or [tuple(words)])
+        train = normalize(counter.fit_transform(self.side("source", "train")).astype(np.float32))
+        test = normalize(counter.transform([self.source[r] for r in self.rows]).astype(np.float32))
+        targets = self.side("target", "train")
+        return [targets[i] for i in np.asarray((test @ train.T).argmax(1)).ravel()]
+
+    def baselines(self, model, fresh):
+        """majority: the commonest tag; most_frequent_tag: of each word; nearest_pair: the target of the most similar training source."""
+        if not hasattr(model, "search"):
+            of_word, overall = self.commonest()
+            flat = np.concatenate(self.source)
+            return {"majority": self.tagging(np.full(len(flat), overall)), "most_frequent_tag": self.tagging(of_word[flat])}
+        made, wanted = self.nearest(), [self.target[r] for r in self.rows]
+        exact = np.array([a == b for a, b in zip(made, wanted, strict=True)])
+        return {"nearest_pair": {"exact_match": float(exact.mean()), "bleu": corpus_bleu(made, wanted), **self.by_length(exact)}}
+
+    def spelt(self, side, ids):
+        joint = "" if max(map(len, self.words[side][3:] or [""])) <= 1 else " "  # characters
+        return joint.join(self.words[side][i] for i in ids)
+
+    def exhibit(self, model, gallery, seed):
+        if not hasattr(model, "search"):
+            return self.exhibit_tags(model, gallery)
+        lengths = np.array([len(self.source[r]) for r in self.rows])
+        edges = np.unique(np.quantile(lengths, [0, 0.25, 0.5, 0.75, 1.0]).astype(int))
+        rows = [[f"{a} to {b - (b != edges[-1])}", int(own.sum()), round(float(self.exact[own].mean()), 4)]
+                for a, b in zip(edges[:-1], edges[1:], strict=True)
+                for own in ((lengths >= a) & ((lengths < b) | (b == edges[-1])),) if own.any()]
+        gallery.table("Exact match by length of the source", ["words of the source", "pairs", "exact match"], rows, "Greedy search.")
+        shown = np.linspace(0, len(self.rows) - 1, 12).astype(int)
+        rows = [[self.spelt("source", self.source[self.rows[i]]), self.spelt("target", self.target[self.rows[i]]),
+                 self.spelt("target", self.made[i])] for i in shown]
+        gallery.table("Translations", ["source", "right", "made"], rows, "Greedy search.")
+        if model.config.attention == "none":
+            return
+        plain = [i for i in range(len(self.rows)) if self.spelt("source", self.source[self.rows[i]]).isascii()][:2]
+        for number, i in enumerate(plain):  # the font has no other letters
+            batch = split_rows(model, self.data, self.split, self.rows[[i]])
+            made, maps = model.search(batch["source.tokens"], batch["source.offsets"])
+            weights = array(maps[0])
+            names = [self.words["source"][w] for w in self.source[self.rows[i]]], [self.words["target"][w] for w in made[0]] + ["end"]
+            entropy = -(weights * np.log(np.maximum(weights, 1e-12))).sum(1).mean()
+            gallery.picture(f"attention{number}", heat(weights, *names), f"Attention, {self.spelt('source', self.source[self.rows[i]])}",
+                            f"A row a word written, a column a word read, darker where it is attended; mean entropy {entropy:.2f} nats.")
+
+    def exhibit_tags(self, model, gallery):
+        chosen, truth = self.tags(model), np.concatenate(self.target)
+        of_word = self.commonest()[0][np.concatenate(self.source)]
+        rows = [[self.words["target"][t], int((truth == t).sum()), round(float((chosen == t)[truth == t].mean()), 4),
+                 round(float((of_word == t)[truth == t].mean()), 4)] for t in np.unique(truth)]
+        gallery.table("Recall by tag", ["tag", "tokens", "recall", "by the word's commonest tag"], sorted(rows, key=lambda r: -r[1]))
+        ends = np.cumsum([len(s) for s in self.source])
+        shown = [(i, ends[i] - len(self.source[i]), ends[i]) for i in np.linspace(0, len(self.source) - 1, 8).astype(int)]
+        gallery.table("Tagged", ["tokens", "tags; in brackets what is right where the model is not"], [
+            [self.spelt("source", self.source[i]), " ".join(self.words["target"][c] + (f"({self.words['target'][t]})" if c != t else "")
+                                                            for c, t in zip(chosen[a:b], truth[a:b], strict=True))] for i, a, b in shown])
+
+
+def heat(weights: np.ndarray, columns: list[str], rows: list[str]) -> np.ndarray:
+    """Picture of a matrix in [0, 1], [len(rows), len(columns)], its rows and columns named by short texts: uint8 [H, W, 3]."""
+    page = Image.new("RGB", (MARGIN + CELL * len(columns) + 24, MARGIN + CELL * len(rows) + 6), (255, 255, 255))
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(11)
+    for j, name in enumerate(columns):
+        draw.text((MARGIN + CELL * (j + 0.5), MARGIN - 3), name[:2], (60, 60, 60), font, anchor="mb")
+    for i, name in enumerate(rows):
+        draw.text((MARGIN - 3, MARGIN + CELL * (i + 0.5)), name[:2], (60, 60, 60), font, anchor="rm")
+        for j in range(len(columns)):
+            shade = int(round(255 * (1 - float(np.clip(weights[i, j], 0, 1)))))
+            left, top = MARGIN + CELL * j, MARGIN + CELL * i
+            draw.rectangle((left, top, left + CELL - 2, top + CELL - 2), (shade, shade, 255))
+    return np.asarray(page)

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from stages.models import ml_vae
+from stages.models.base import split_rows
+from stages.settings import configure
+
+
+def made(**settings):
+    torch.manual_seed(0)
+    given = {"latent": 3, "upper": 2, "embedding": 4, "hidden": 6, "dropout": 0.0, **settings}
+    model = ml_vae.Model(configure(ml_vae.Config, given, "model"), {"words": 8}).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(2.0)
+    return model
+
+
+def texts():
+    """Three texts of 2, 1 and 3 sentences."""
+    lines = [[[1, 2, 3], [4]], [[5, 6]], [[7], [1, 1], [2, 3, 4, 5]]]
+    offsets = np.cumsum([0, *(sum(map(len, t)) for t in lines)]).astype(np.int64)
+    return {"valid.tokens": np.array([w for t in lines for s in t for w in s], np.int32), "valid.offsets": offsets,
+            "valid.sentences": np.array([i for t in lines for i, s in enumerate(t) for _ in s], np.int32)}, lines
+
+
+def batch_of(model, rows):
+    return split_rows(model, texts()[0], "valid", np.asarray(rows))
+
+
+@pytest.mark.parametrize("upper", [0, 2])
+@torch.no_grad()
+def test_the_kl_by_value(upper):
+    model = made(upper=upper)
+    batch = batch_of(model, [0, 1, 2])
+    torch.manual_seed(3)
+    rate = model.bound(batch)[1].sum(1)
+    mean, log_variance = model.posterior(batch)
+    if not upper:
+        assert torch.allclose(rate, kl_divergence(Normal(mean, torch.exp(log_variance / 2)), Normal(0.0, 1.0)).sum(1), atol=1e-5)
+        return
+    torch.manual_seed(3)
+    torch.randn(1, 3, 3)  # the draw of z1 comes first
+    upper_mean, upper_log_variance = model.upper_heads(model.states(batch)).chunk(2, 1)
+    top = upper_mean + torch.exp(upper_log_variance / 2) * torch.randn(1, 3, 2)[0]
+    prior_mean, prior_log_variance = model.prior_net(top).chunk(2, 1)
+    wanted = (kl_divergence(Normal(mean, torch.exp(log_variance / 2)), Normal(prior_mean, torch.exp(prior_log_variance / 2))).sum(1)
+              + kl_divergence(Normal(upper_mean, torch.exp(upper_log_variance / 2)), Normal(0.0, 1.0)).sum(1))
+    assert torch.allclose(rate, wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("hierarchy", [True, False])
+@torch.no_grad()
+def test_a_batch_gives_each_text_the_loss_it_has_alone_sentence_by_sentence(hierarchy):
+    model, (_, lines) = made(hierarchy=hierarchy), texts()
+    z = torch.randn(3, 3)
+    together = model.distortion(batch_of(model, [0, 1, 2]), z)
+    assert torch.allclose(model.posterior(batch_of(model, [0, 1, 2]))[0], torch.cat([model.encode(batch_of(model, [i])) for i in range(3)]),
+                          atol=1e-5)
+    for i, sentences in enumerate(lines):
+        assert torch.allclose(together[i], model.distortion(batch_of(model, [i]), z[i : i + 1])[0], atol=1e-5)
+        plans = model.planner.net(z[i].expand(len(sentences), 1, 3))[0][:, 0] if hierarchy else z[i].expand(len(sentences), -1)
+        loss = 0.0
+        for number, words in enumerate(sentences):
+            end = torch.tensor([9 if number == len(sentences) - 1 else 8])  # the last sentence ends the text
+            loss += model.decoder.losses(torch.tensor(words), torch.tensor([0, len(words)]), plans[number][None], end=end)[0]
+        assert torch.allclose(together[i], loss, atol=1e-5)
+
+
+@torch.no_grad()
+def test_more_draws_give_a_tighter_bound_and_texts_end_where_they_say():
+    model = made()
+    batch, generator = batch_of(model, [0, 1, 2]), torch.Generator().manual_seed(0)
+    one = torch.stack([model.log_likelihood(batch, 1, generator) for _ in range(300)]).mean(0)
+    assert (model.log_likelihood(batch, 300, generator) > one).all()
+    model.decoder.output.bias[9] = 60.0  # every sentence ends its text at once
+    assert model.write(4, generator) == [[], [], [], []]
