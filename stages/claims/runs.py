@@ -20,14 +20,17 @@ class Runs:
     def __init__(self, names: tuple[str, ...], metrics: Path, where: str):
         self.names, self.folder, self.where = names, Path(metrics), where
         self.read = {name: self._read(name) for name in dict.fromkeys(names)}
-        counts = {name: max((len(found.get("values", ())) for found in read.values()), default=0) for name, read in self.read.items()}
-        for name, count in counts.items():
-            if count < PAIRS:
+        for name, read in self.read.items():
+            told, kept = (max((count(found) for found in read.values()), default=1) for count in (
+                lambda found: found.get("n", 1), lambda found: len(found.get("values", ()))))
+            if told < PAIRS:
                 raise InputError(
-                    f"{where}: run {name} has {max(1, count)} seed{'s' * (count > 1)} in {self.folder}, but a paired test needs at least "
+                    f"{where}: run {name} has {told} seed{'s' * (told > 1)} in {self.folder}, but a paired test needs at least "
                     f"{PAIRS}; list more under runs.{name}.seeds (the study profile does)"
                 )
-        self.seeds = min(counts.values())
+            if kept < told:
+                raise InputError(f"{where}: {self.folder / name}.json has no values of single seeds; evaluate run {name} again")
+        self.seeds = min(max(len(found.get("values", ())) for found in read.values()) for read in self.read.values())
 
     def _read(self, name: str) -> dict[str, dict]:
         path = self.folder / f"{name}.json"
@@ -40,6 +43,13 @@ class Runs:
         name = self.names[i]
         found = self.read[name][choose(metric, self.read[name], f"{self.where}: metrics of run {name}", "metric")]
         return tuple(found["values"][: self.seeds])
+
+    def baseline(self, i: int, name: str, metric: str) -> float:
+        """A metric of a baseline of the i-th run, its mean."""
+        run = self.names[i]
+        found = read_json(self.folder / f"{run}.json").get("baselines") or {}
+        baseline = found[choose(name, found, f"{self.where}: baselines of run {run}", "baseline")]
+        return baseline[choose(metric, baseline, f"{self.where}: {name} of run {run}", "metric")]["mean"]
 
     def less(self, a: int, b: int, metric: str, other: str = "") -> tuple[float, ...]:
         """metric of run a minus that of run b (`other` there, if given), seed by seed."""

@@ -105,7 +105,7 @@ class _Reader:
         if name == "sqrt":
             return Markup("<msqrt>{}</msqrt>").format(self.atom())
         if name in ("text", "mathrm"):
-            return leaf("mtext" if name == "text" else "mi", self.raw())
+            return leaf("mtext" if name == "text" else "mi", self.raw().replace(" ", "\u00a0"))  # at its ends white space would be lost
         if name in ACCENTS:
             return Markup('<mover accent="true">{}{}</mover>').format(self.atom(), leaf("mo", ACCENTS[name]))
         if name in ("left", "right"):

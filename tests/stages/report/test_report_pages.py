@@ -219,7 +219,7 @@ def test_a_claim_shows_its_verdict_and_its_numbers_and_an_untested_one_says_so(m
 
 def test_a_claim_of_a_larger_profile_is_shown_with_the_verdict_of_all_of_its_kind(make, monkeypatch):
     page = render(make(), monkeypatch)["pages/claims.html"]
-    assert "1 holds, 1 does not hold, 0 not decided at this scale" in page.text
+    assert "holds: 1, does not hold: 1, not decided at this scale: 0" in page.text
     assert "p of the claim 0.000100, after Holm's correction 0.00150" in page.text
 
 
