@@ -25,7 +25,8 @@ def test_scripts_fractions_and_roots():
 
 
 def test_what_is_read_aloud():
-    assert "".join(tree(r"\log x - \beta\, \KL(q \parallel p) \text{ if } x \le 0").itertext()) == "log\u2061x−βKL\u2061(q∥p)\u00a0if\u00a0x≤0"
+    said = "".join(tree(r"\log x - \beta\, \KL(q \parallel p) \text{ if } x \le 0").itertext())
+    assert said == "log\u2061x−βKL\u2061(q∥p)\u00a0if\u00a0x≤0"
     assert tree("x < y").get("alttext") == "x < y"
 
 
