@@ -74,16 +74,14 @@ def c14(settings: C14, seeds: list[int]) -> Claim:
         errors.append(float(((made - x) ** 2).sum(1).mean() / least))
         curve = curve or [(float(row["step"]), max(row["loss"] / least - 1, 1e-8)) for row in result.curve]
     return Claim(
-        statement="A linear autoencoder on centred data whose covariance has a gap after its k-th eigenvalue spans the principal "
-        "subspace and "
-        "reaches the error of PCA.",
-        formula=r"\lVert P_{\mathrm{decoder}} - P_{\mathrm{PCA}} \rVert_F = 0, \quad \min_{A, B} \E \lVert x - B A x \rVert^2 = \sum_{i "
-        r"> k} \lambda_i",
+        statement="A linear autoencoder on centred data whose covariance has a gap after its k-th eigenvalue spans the principal subspace "
+        "and reaches the error of PCA.",
+        formula=r"\lVert P_{\mathrm{decoder}} - P_{\mathrm{PCA}} \rVert_F = 0, \quad \min_{A, B} \E \lVert x - B A x \rVert^2 = \sum_{i > "
+        r"k} \lambda_i",
         source="Baldi and Hornik 1989, Neural networks and principal component analysis, Neural Networks 2(1)",
         done=f"Gaussian data in {settings.dimension} dimensions with a gap after the {width}th variance, centred. The autoencoder was "
-        f"trained by Adam for "
-        f"{settings.steps} steps; the projector on what its decoder spans and its error were compared with those of the "
-        f"eigendecomposition.",
+        f"trained by Adam for {settings.steps} steps; the projector on what its decoder spans and its error were compared with those of "
+        "the eigendecomposition.",
         turn="claims.c14.settings.gap: as it closes, the subspace is no longer determined and training takes longer to find it",
         changes="data that are not centred, equal eigenvalues at the cut, or too few steps",
         checks=[
@@ -121,21 +119,23 @@ def c17(settings: C17, runs: Runs) -> Claim:
 
     return Claim(
         statement="In a beta-VAE the rate does not rise and the distortion does not fall with beta, the multiplier of the constrained "
-        "problem; on the "
-        f"shapes disentanglement rises up to beta {b[settings.rise]:g} and falls at {b[-1]:g}, where codes collapse. beta = 1 is the VAE.",
+        f"problem; on the shapes disentanglement rises up to beta {b[settings.rise]:g} and falls at {b[-1]:g}, where codes collapse. beta "
+        "= 1 is the VAE.",
         formula=r"\max \E_q \log p(x \mid z) - \beta\, \KL(q(z \mid x) \parallel p(z)) \; \Rightarrow \; \frac{d R}{d \beta} \le 0, \; "
         r"\frac{d D}{d \beta} \ge 0",
         source="Higgins et al. 2017, beta-VAE, https://openreview.net/forum?id=Sy2fzU9gl; Alemi et al. 2018, Fixing a broken ELBO, "
         "https://arxiv.org/abs/1711.00464",
         done=f"Five runs on the shapes that differ in beta alone ({', '.join(f'{beta:g}' for beta in b)}), {runs.seeds} seeds each. "
-        f"Neighbouring betas were "
-        f"compared seed by seed in rate and distortion on test images, and {settings.score} at the stated range's end with both ends of "
-        f"the sweep.",
+        f"Neighbouring betas were compared seed by seed in rate and distortion on test images, and {settings.score} at the stated range's "
+        "end with both ends of the sweep.",
         turn="comparisons.c17.settings.rise: which beta is said to disentangle best",
         changes="a likelihood whose variance is learnt, which undoes beta; models too small or too briefly trained for their optimum",
         tests=tests,
         figures=[
-            Figure("Rate and distortion, nats", [("rate", mean("kl")), ("distortion", mean("distortion"))], x="beta", log_x=True),
+            *(
+                Figure(f"{name}, nats", [(name, mean(key))], x="beta", log_x=True)
+                for name, key in (("rate", "kl"), ("distortion", "distortion"))
+            ),
             Figure(f"Disentanglement ({settings.score})", [(settings.score, mean(settings.score))], x="beta", log_x=True),
         ],
     )

@@ -70,10 +70,8 @@ def c01(settings: C01, seeds: list[int]) -> Claim:
         formula=r"D^*(x) = \frac{p_{\mathrm{data}}(x)}{p_{\mathrm{data}}(x) + p_G(x)}",
         source=f"{SOURCE}, proposition 1",
         done=f"The data are a mixture of two Gaussians, the generator a wider one. A network with two hidden layers of {settings.hidden} "
-        f"was "
-        f"trained on V(G, D), the expectations summed over {settings.points} points, for {settings.steps} steps. Its output was compared "
-        f"with "
-        "the closed form in the mean over x drawn from either, and in its value.",
+        f"was trained on V(G, D), the expectations summed over {settings.points} points, for {settings.steps} steps. Its output was "
+        "compared with the closed form in the mean over x drawn from either, and in its value.",
         turn="claims.c01.settings.steps: with few steps the network is not at the optimum and the checks fail",
         changes="too small or too briefly trained a network, or densities sampled instead of known, would leave more than a thousandth",
         checks=[
@@ -120,9 +118,8 @@ def c02(settings: C02, seeds: list[int]) -> Claim:
         "where the generator's density is that of the data.",
         formula=r"V(G, D^*) = -\log 4 + 2\, \JSD(p_{\mathrm{data}} \parallel p_G)",
         source=f"{SOURCE}, theorem 1",
-        done=f"Both sides were computed by quadrature for {len(everyone)} Gaussian generators, V from the discriminator and the "
-        f"divergence from "
-        "the mixture of both densities. The generator equal to the data and the nearest that differs bound the second half of the "
+        done=f"Both sides were computed by quadrature for {len(everyone)} Gaussian generators, V from the discriminator and the divergence "
+        "from the mixture of both densities. The generator equal to the data and the nearest that differs bound the second half of the "
         "statement.",
         turn="claims.c02.settings.shifts: farther generators saturate at V = 0, where the divergence is log 2",
         changes="any discriminator but D* gives a smaller V, so a factor or a swapped pair of densities in it turns the verdict",
@@ -190,10 +187,9 @@ def c12(settings: C12, seeds: list[int]) -> Claim:
         "its steps.",
         formula=r"k < k' \; \Rightarrow \; \lvert V(G, D_k) - V(G, D^*) \rvert > \lvert V(G, D_{k'}) - V(G, D^*) \rvert",
         source=f"{SOURCE}, algorithm 1 and section 4.2 (there as an assumption: D is allowed to reach its optimum)",
-        done=f"A network with two hidden layers of {settings.hidden} saw batches of {settings.batch} samples of data and generator of "
-        f"C01; after "
-        f"{', '.join(map(str, ks))} steps its value was computed by quadrature. Each number of steps was compared with the next, seed by "
-        f"seed.",
+        done=f"A network with two hidden layers of {settings.hidden} saw batches of {settings.batch} samples of data and generator of C01; "
+        f"after {', '.join(map(str, ks))} steps its value was computed by quadrature. Each number of steps was compared with the next, "
+        "seed by seed.",
         turn="claims.c12.settings.steps: far beyond convergence the noise of the batches decides, and the difference vanishes",
         changes="a rate of learning so high that the discriminator circles around its optimum, or steps beyond convergence",
         tests=[

@@ -122,20 +122,16 @@ def c06(settings: C06, seeds: list[int]) -> Claim:
         Check(f"cost of {len(over)} random plans less W1, the smallest", min(over), 0.0, 1e-9, "at least"),
     ]
     return Claim(
-        statement="Where supports overlap in measure zero (disjoint blocks, two segments that cross) both KL divergences are infinite "
-        "and the "
-        "Jensen-Shannon divergence is log 2, however far apart they are. For translates the Wasserstein distance equals the distance and "
-        "keeps "
-        "its slope. A transport plan is non-negative and has both marginals right, any plan costs at least W1, and the primal equals the "
-        "dual.",
-        formula=r"W_1(p, q) = \min_{\gamma \ge 0} \sum_{i, j} \gamma_{i j} c_{i j} \text{ with } \sum_j \gamma_{i j} = p_i, \; "
-        r"\sum_i \gamma_{i j} = q_j \quad = \quad \max \sum_i p_i f_i + \sum_j q_j g_j \text{ with } f_i + g_j \le c_{i j}",
+        statement="Where supports overlap in measure zero (disjoint blocks, two segments that cross) both KL divergences are infinite and "
+        "the Jensen-Shannon divergence is log 2, however far apart they are. For translates the Wasserstein distance equals the distance "
+        "and keeps its slope. A transport plan is non-negative and has both marginals right, any plan costs at least W1, and the primal "
+        "equals the dual.",
+        formula=r"W_1(p, q) = \min_{\gamma \ge 0} \sum_{i, j} \gamma_{i j} c_{i j} \text{ with } \sum_j \gamma_{i j} = p_i, \; \sum_i "
+        r"\gamma_{i j} = q_j \quad = \quad \max \sum_i p_i f_i + \sum_j q_j g_j \text{ with } f_i + g_j \le c_{i j}",
         source=f"{WGAN}, example 1 and section 2; {PRINCIPLED}, theorem 2.2; duality: Villani 2009, Optimal transport, theorem 5.10",
-        done=f"Square blocks and segments of {n} atoms were moved onto each other by linear programs (HiGHS), the dual by a program of "
-        f"its own, and random "
-        "plans with the same marginals were priced. The divergences were computed on the same atoms; segments that cross share one atom "
-        "of n, "
-        "so that their divergence is (1 - 1/n) log 2.",
+        done=f"Square blocks and segments of {n} atoms were moved onto each other by linear programs (HiGHS), the dual by a program of its "
+        "own, and random plans with the same marginals were priced. The divergences were computed on the same atoms; segments that cross "
+        "share one atom of n, so that their divergence is (1 - 1/n) log 2.",
         turn="claims.c06.settings.shifts: W1 follows the distance, the divergences do not move",
         changes="overlap in a set of positive measure, which makes the divergences move; another cost than the distance",
         checks=[check for check in checks if check],
@@ -181,19 +177,15 @@ def c07(settings: C07, seeds: list[int]) -> Claim:
     numeric = [(noisy_divergence(t + step, 1.0) - noisy_divergence(t - step, 1.0)) / (2 * step) for t in at[::6]]
     first = slope[0]
     return Claim(
-        statement="Noise on what the discriminator sees turns the flat Jensen-Shannon divergence of disjoint points into a slope, but "
-        "only within "
-        "a few standard deviations of the noise: divergence and slope depend on distance / sigma alone.",
-        formula=r"\JSD \left( \N(0, \sigma^2), \N(d, \sigma^2) \right) \approx \frac{1}{8} \left( \frac{d}{\sigma} \right)^2 \text{ for "
-        r"} d \ll "
-        r"\sigma, \quad \to \log 2 \text{ for } d \gg \sigma",
+        statement="Noise on what the discriminator sees turns the flat Jensen-Shannon divergence of disjoint points into a slope, but only "
+        "within a few standard deviations of the noise: divergence and slope depend on distance / sigma alone.",
+        formula=r"\JSD \left( \N(0, \sigma^2), \N(d, \sigma^2) \right) \approx \frac{1}{8} \left( \frac{d}{\sigma} \right)^2 \text{ for } "
+        r"d \ll \sigma, \quad \to \log 2 \text{ for } d \gg \sigma",
         source=f"{PRINCIPLED}, section 3; Sonderby et al. 2017, https://arxiv.org/abs/1610.04490 (instance noise); the parabola is the "
-        f"Fisher "
-        "information's",
+        "Fisher information's",
         done=f"Two points a distance apart were blurred by Gaussians of sigma {', '.join(f'{s:g}' for s in settings.sigmas)}; divergence "
-        f"and its "
-        "slope in the distance were integrated numerically, the slope also by differences. Without noise the divergence is log 2 at every "
-        "distance (C06).",
+        "and its slope in the distance were integrated numerically, the slope also by differences. Without noise the divergence is log 2 "
+        "at every distance (C06).",
         turn="claims.c07.settings.far: how many sigma away the slope is measured",
         changes="distributions with heavier tails than the Gaussian noise, which keep a slope at larger distances",
         checks=[

@@ -51,16 +51,13 @@ def c19(settings: C19, seeds: list[int]) -> Claim:
     by_k = [rows("sampling", v[-1], k, settings.dimension, rng) for k in ks]
     epochs = {name: [n * count for n, count in zip(v, found, strict=True)] for name, found in (("softmax", full), ("sampling", few))}
     return Claim(
-        statement="The full softmax touches O(V) rows of the output table an example and negative sampling O(k). An epoch of a "
-        "random-walk objective, "
-        "an example from every node, touches O(V^2) rows against O(V k).",
+        statement="The full softmax touches O(V) rows of the output table an example and negative sampling O(k). An epoch of a random-walk "
+        "objective, an example from every node, touches O(V^2) rows against O(V k).",
         formula=r"\text{softmax: } V \text{ rows an example, } V^2 \text{ an epoch}; \quad \text{sampling: } k + 1 \text{ and } V (k + 1)",
         source=f"{MIKOLOV}; Perozzi et al. 2014, DeepWalk, section 4.2, https://arxiv.org/abs/1403.6652",
         done=f"One example was differentiated automatically at V = {', '.join(map(str, v))} and k = {', '.join(map(str, ks))}, and the "
-        f"rows of the output "
-        "table with a gradient were counted. Exponents were fitted to the counts, an epoch being one example from each of V nodes. "
-        "Seconds are "
-        "not part of the record, for they differ between machines.",
+        "rows of the output table with a gradient were counted. Exponents were fitted to the counts, an epoch being one example from each "
+        "of V nodes. Seconds are not part of the record, for they differ between machines.",
         turn="claims.c19.settings.negatives: k enters as k + 1, so its fitted exponent is below 1 for small k",
         changes="a tree or a cache in place of the full softmax; negatives drawn with replacement, which count as fewer rows",
         checks=[
@@ -109,15 +106,12 @@ def c21(settings: C21, runs: Runs) -> Claim:
 
     return Claim(
         statement="prod2vec fits exact pairs: Meta-Prod2Vec wins on test pairs never seen together in training, more than on pairs seen "
-        "often, and "
-        "wins more with weight on the metadata than with none.",
+        "often, and wins more with weight on the metadata than with none.",
         formula=r"L = L_{J \mid I} + \lambda \left( L_{M_J \mid I} + L_{J \mid M_I} + L_{M_J \mid M_I} + L_{I \mid M_I} \right)",
         source="Vasile, Smirnova and Conneau 2016, Meta-Prod2Vec, section 4.3, https://arxiv.org/abs/1607.07326",
         done=f"prod2vec and Meta-Prod2Vec with side weights {', '.join(f'{w:g}' for w in weights)} on the simulated shop, {runs.seeds} "
-        f"seeds each. NDCG@10 of "
-        "the next item was compared seed by seed on test pairs that share no training receipt and on pairs that share ten or more. "
-        "Metadata whose "
-        "signal is taken away are not tested here: the shop's is fixed.",
+        "seeds each. NDCG@10 of the next item was compared seed by seed on test pairs that share no training receipt and on pairs that "
+        "share ten or more. Metadata whose signal is taken away are not tested here: the shop's is fixed.",
         turn="runs.metaprod2vec-l05.model.side_weight: how much the metadata count",
         changes="metadata that say nothing of what is bought together, or data in which nearly every test pair was seen",
         tests=[
@@ -156,14 +150,12 @@ def c22(settings: C22, runs: Runs) -> Claim:
 
     return Claim(
         statement="TransE pulls together the tails of 1-N, the heads of N-1 and both of N-N relations; TransH, which projects onto a "
-        "hyperplane of each "
-        "relation, gains on these sides, and there more than on the others.",
+        "hyperplane of each relation, gains on these sides, and there more than on the others.",
         formula=r"f_r(h, t) = \lVert (h - w_r^\top h\, w_r) + d_r - (t - w_r^\top t\, w_r) \rVert^2",
         source="Wang et al. 2014, Knowledge graph embedding by translating on hyperplanes, table 4, "
         "https://ojs.aaai.org/index.php/AAAI/article/view/8870; Bordes et al. 2013",
-        done=f"Runs {runs.names[0]} and {runs.names[1]} on the standard library's graph, {runs.seeds} seeds each: filtered hits@10 by "
-        f"kind of relation and "
-        "side, compared seed by seed. Distances between the entities themselves are not measured here.",
+        done=f"Runs {runs.names[0]} and {runs.names[1]} on the standard library's graph, {runs.seeds} seeds each: filtered hits@10 by kind "
+        "of relation and side, compared seed by seed. Distances between the entities themselves are not measured here.",
         turn="comparisons.c22.runs: transe-l2 or transh-bern in their place",
         changes="a TransE with more dimensions or self-adversarial negatives, which closes the gap",
         tests=[

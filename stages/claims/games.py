@@ -106,14 +106,14 @@ def c10(settings: C10, seeds: list[int]) -> Claim:
     ]
     return Claim(
         statement="Simultaneous gradient descent-ascent on f(x, y) = x y from (1, 1) moves away from the saddle (0, 0) by the factor "
-        "sqrt(1 + eta^2) a step; alternating steps keep x^2 + y^2 + eta x y for 0 < eta < 2 and diverge beyond; the continuous flow is "
-        "a circle.",
+        "sqrt(1 + eta^2) a step; alternating steps keep x^2 + y^2 + eta x y for 0 < eta < 2 and diverge beyond; the continuous flow is a "
+        "circle.",
         formula=r"r_{t + 1} = \sqrt{1 + \eta^2}\, r_t, \quad x^2 + y^2 + \eta x y = \text{const}, \quad \dot x = -y, \; \dot y = x",
         source="Goodfellow 2016, NIPS tutorial, section 7.2, https://arxiv.org/abs/1701.00160; the invariant is that of the symplectic "
         "Euler method",
         done=f"Both updates were run for {settings.steps} steps in double precision at each eta, and the flow was solved by Runge-Kutta "
-        "4(5). Growth, invariant and radius were compared with their closed forms at the worst step. The ascending player moves first; "
-        "if the descending one does, the invariant is x^2 + y^2 - eta x y.",
+        "4(5). Growth, invariant and radius were compared with their closed forms at the worst step. The ascending player moves first; if "
+        "the descending one does, the invariant is x^2 + y^2 - eta x y.",
         turn="claims.c10.settings.rates: larger steps leave faster when simultaneous and turn the alternating ellipse flatter",
         changes="optimism, averaging, a regulariser or any other change of the update: this is plain gradient descent-ascent",
         checks=checks,

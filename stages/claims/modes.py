@@ -24,16 +24,13 @@ def c08(settings: C08, runs: Runs) -> Claim:
     ]
     return Claim(
         statement="At convergence, with fixed small networks, a saturating GAN covers fewer modes of a mixture than a WGAN with gradient "
-        "penalty, and "
-        "fewer of its samples are near one.",
+        "penalty, and fewer of its samples are near one.",
         formula=r"\min_G \max_D \E \log D(x) + \E \log (1 - D(G(z))): \quad \text{modes}(G) < \text{modes}(G_{\text{WGAN-GP}})",
         source="Metz et al. 2017, Unrolled generative adversarial networks, section 3.1, https://arxiv.org/abs/1611.02163; Gulrajani et "
-        "al. 2017, "
-        "https://arxiv.org/abs/1704.00028",
-        done=f"Eight Gaussians on a ring and 25 on a grid, {runs.seeds} seeds of each run: the saturating GAN with the networks and "
-        f"rates of the first "
-        "paper, and a WGAN-GP. Modes within three deviations of a sample and the share of samples near a mode were compared seed by seed. "
-        "Hopping from mode to mode is not tested here: the runs keep their last generator alone.",
+        "al. 2017, https://arxiv.org/abs/1704.00028",
+        done=f"Eight Gaussians on a ring and 25 on a grid, {runs.seeds} seeds of each run: the saturating GAN with the networks and rates "
+        "of the first paper, and a WGAN-GP. Modes within three deviations of a sample and the share of samples near a mode were compared "
+        "seed by seed. Hopping from mode to mode is not tested here: the runs keep their last generator alone.",
         turn="runs.ring-gan-saturating.model.penalty: with the gradient penalty r1 the same loss keeps its modes",
         changes="a penalty, noise or averaged weights in the saturating GAN; its networks made wider",
         tests=[Contrast(what, differences) for what, differences in found],

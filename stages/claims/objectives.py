@@ -74,13 +74,12 @@ def c05(settings: C05, seeds: list[int]) -> Claim:
         statement="With D* frozen at theta_0 and p_G moving through the generator alone, the non-saturating loss has the gradient of "
         "KL(p_G || p_r) - 2 JSD(p_G || p_r), where the densities overlap. Where they do not and D is D* plus white noise, the gradient is "
         "Cauchy: of infinite mean and variance.",
-        formula=r"\E_z \left[ -\nabla_\theta \log D^*(g_\theta(z)) \right]_{\theta_0} = "
-        r"\nabla_\theta \left[ \KL(p_{g_\theta} \parallel p_r) - 2\, \JSD(p_{g_\theta} \parallel p_r) \right]_{\theta_0}",
+        formula=r"\E_z \left[ -\nabla_\theta \log D^*(g_\theta(z)) \right]_{\theta_0} = \nabla_\theta \left[ \KL(p_{g_\theta} \parallel "
+        r"p_r) - 2\, \JSD(p_{g_\theta} \parallel p_r) \right]_{\theta_0}",
         source=f"{ARJOVSKY}, theorems 2.5 and 2.6",
-        done=f"Data N(0, 1), generator N(m, s) at m = {settings.mean:g}, s = {settings.sd:g}. The left side was integrated over z with "
-        f"D* fixed, "
-        "the right side differentiated numerically with p_G moving. For the second half, value and slope of D were drawn as independent "
-        f"Gaussians around 0, {settings.draws:,} times a seed.",
+        done=f"Data N(0, 1), generator N(m, s) at m = {settings.mean:g}, s = {settings.sd:g}. The left side was integrated over z with D* "
+        "fixed, the right side differentiated numerically with p_G moving. For the second half, value and slope of D were drawn as "
+        f"independent Gaussians around 0, {settings.draws:,} times a seed.",
         turn="claims.c05.settings.mean: at 0 with sd 1 both gradients vanish, far away they follow the KL",
         changes="a D* that moves with theta, which has another gradient; noise that is bounded away from D = 0, which cuts the tails",
         checks=checks,
@@ -162,16 +161,14 @@ def c11(settings: C11, seeds: list[int]) -> Claim:
     checks.append(over_seeds(f"pathwise gradient by m, {settings.draws:,} draws, width {width:g}", sampled, -settings.mean / s**2, 5e-3))
     return Claim(
         statement="With D optimal, the generator loss -exp(a), a the logit, has the gradient of maximum likelihood: with two parameters "
-        "and the "
-        "data's support inside the generator's, cosine 1 and norm ratio 1. Its variance depends on the estimator and on the generator's "
-        "width.",
-        formula=r"\E_{x \sim p_G} \left[ -\frac{p_{\mathrm{data}}(x)}{p_G(x)} \nabla_\theta \log p_G(x) \right] = "
-        r"\nabla_\theta \KL(p_{\mathrm{data}} \parallel p_G)",
+        "and the data's support inside the generator's, cosine 1 and norm ratio 1. Its variance depends on the estimator and on the "
+        "generator's width.",
+        formula=r"\E_{x \sim p_G} \left[ -\frac{p_{\mathrm{data}}(x)}{p_G(x)} \nabla_\theta \log p_G(x) \right] = \nabla_\theta "
+        r"\KL(p_{\mathrm{data}} \parallel p_G)",
         source=f"{GOODFELLOW}; Goodfellow 2016, NIPS tutorial, section 3.2.5, https://arxiv.org/abs/1701.00160",
-        done=f"Data N({settings.mean:g}, {settings.sd:g}), generator N(0, s) of several widths, parameters m and log s, D* in closed "
-        f"form and frozen. "
-        "Mean and variance of the score-function and of the pathwise estimator were integrated over z and set beside the gradient of the "
-        "divergence and the variance of the non-saturating loss.",
+        done=f"Data N({settings.mean:g}, {settings.sd:g}), generator N(0, s) of several widths, parameters m and log s, D* in closed form "
+        "and frozen. Mean and variance of the score-function and of the pathwise estimator were integrated over z and set beside the "
+        "gradient of the divergence and the variance of the non-saturating loss.",
         turn="claims.c11.settings.widths: towards 1/sqrt(2) of the data's width the variances grow without bound",
         changes="a generator whose support does not hold the data's, where the ratio is infinite, or a D that is not optimal",
         checks=checks,

@@ -154,19 +154,15 @@ def c23(settings: C23, seeds: list[int]) -> Claim:
     open_gate = max(settings.biases)
     lags = np.arange(1, settings.length + 1)
     return Claim(
-        statement="The gradient across T steps of an RNN shrinks or grows at the mean log growth of its Jacobians, and is bounded by "
-        "their norms. "
-        "Clipping bounds the step. Along an LSTM's cell path the gradient is the product of the forget gates, and an open gate keeps it "
-        "alive.",
+        statement="The gradient across T steps of an RNN shrinks or grows at the mean log growth of its Jacobians, and is bounded by their "
+        "norms. Clipping bounds the step. Along an LSTM's cell path the gradient is the product of the forget gates, and an open gate "
+        "keeps it alive.",
         formula=r"\frac{\partial h_T}{\partial h_t} = \prod_{s = t + 1}^T \diag(1 - h_s^2) W, \quad \frac{\partial c_T}{\partial c_t} "
-        r"\text{ (cell path)} "
-        r"= \prod_{s = t + 1}^T f_s",
+        r"\text{ (cell path)} = \prod_{s = t + 1}^T f_s",
         source=f"{PASCANU}, section 2; {HOCHREITER}; Gers et al. 2000, Learning to forget, Neural Computation 12(10)",
         done=f"RNNs of {settings.size} units at three spectral radii, a GRU and LSTMs with forget biases "
-        f"{', '.join(f'{b:g}' for b in settings.biases)} ran over "
-        f"{settings.length} random inputs in double precision. Norms by lag came from automatic differentiation and were held against "
-        f"products of "
-        "Jacobians and gates by formula.",
+        f"{', '.join(f'{b:g}' for b in settings.biases)} ran over {settings.length} random inputs in double precision. Norms by lag came "
+        "from automatic differentiation and were held against products of Jacobians and gates by formula.",
         turn="claims.c23.settings.biases: sigma(bias)^T is what is left of the cell path's gradient after T steps, and inputs move it a "
         "little",
         changes="inputs so large that tanh saturates, which shrinks every Jacobian whatever the spectral radius",
@@ -235,15 +231,12 @@ def c24(settings: C24, seeds: list[int]) -> Claim:
             first.setdefault("all paths" if through else "cell path alone", norms)
     return Claim(
         statement="An LSTM's gradient cannot explode because its forget gate is at most 1. (Expected to fail: the gates read h, and "
-        "through them the "
-        "gradient has a second path that no gate bounds.)",
+        "through them the gradient has a second path that no gate bounds.)",
         formula=r"\left\lVert \frac{\partial c_T}{\partial c_t} \right\rVert \le \prod_s \max_i f_{s, i} \le 1",
         source=f"said of {HOCHREITER} in many text books; the counter-example follows {PASCANU}, section 2",
         done=f"LSTMs of {settings.size} units with recurrent matrices of spectral radius {settings.radius:g} ran over {settings.length} "
-        f"inputs. The largest "
-        "spectral norm of dc_T/dc_t over all lags was computed with all paths, as training has them, and with the gates cut off from h, "
-        "the "
-        "path that the statement speaks of.",
+        "inputs. The largest spectral norm of dc_T/dc_t over all lags was computed with all paths, as training has them, and with the "
+        "gates cut off from h, the path that the statement speaks of.",
         turn="claims.c24.settings.radius: with small recurrent weights the statement holds",
         changes="recurrent weights small enough for the hidden path to shrink",
         checks=[
@@ -312,15 +305,12 @@ def c25(settings: C25, seeds: list[int]) -> Claim:
     bias = np.array(bias)
     return Claim(
         statement="Backpropagation through time is backpropagation through the unfolded network; cutting it off after k steps biases the "
-        "gradient by an "
-        "amount that is measured here.",
+        "gradient by an amount that is measured here.",
         formula=r"\frac{\partial L}{\partial W} = \sum_t \sum_{s \le t} \frac{\partial L_t}{\partial h_t} \frac{\partial h_t}{\partial "
-        r"h_s} "
-        r"\frac{\partial^+ h_s}{\partial W}",
+        r"h_s} \frac{\partial^+ h_s}{\partial W}",
         source="Werbos 1990, Backpropagation through time, Proceedings of the IEEE 78(10); Williams and Peng 1990, truncation",
-        done=f"An RNN of {settings.size} units over {settings.length} steps in double precision: the recursion written out by hand "
-        f"against automatic "
-        "differentiation of the unfolded network with a copy of W at every step. Then the hand-written one was cut off after "
+        done=f"An RNN of {settings.size} units over {settings.length} steps in double precision: the recursion written out by hand against "
+        "automatic differentiation of the unfolded network with a copy of W at every step. Then the hand-written one was cut off after "
         f"{', '.join(map(str, settings.windows))} steps.",
         turn="claims.c25.settings.radius: the nearer to 1, the more a truncation leaves out",
         changes="single precision, in which the two agree to seven digits only",

@@ -111,9 +111,9 @@ def c26(settings: C26, seeds: list[int]) -> Claim:
         statement=f"On the adding and the copy problem of length {settings.length} an LSTM solves what an RNN leaves at the baseline.",
         formula=r"e_{\mathrm{LSTM}} < \frac{1}{5} e_{\mathrm{baseline}}, \quad e_{\mathrm{RNN}} > 0.8\, e_{\mathrm{baseline}}",
         source="Hochreiter and Schmidhuber 1997, Long short-term memory, section 5.4, Neural Computation 9(8)",
-        done=f"An RNN and an LSTM of {settings.hidden} units were trained for {settings.steps} steps on both problems, {len(seeds)} "
-        f"seeds each. Adding: error "
-        "relative to always saying 1. Copying: share of wrong symbols of three, told after a pause; guessing leaves 7 of 8 wrong.",
+        done=f"An RNN and an LSTM of {settings.hidden} units were trained for {settings.steps} steps on both problems, {len(seeds)} seeds "
+        "each. Adding: error relative to always saying 1. Copying: share of wrong symbols of three, told after a pause; guessing leaves 7 "
+        "of 8 wrong.",
         turn="claims.c26.settings.length: on short sequences the RNN solves both, on long ones the LSTM needs more steps",
         changes="an RNN begun at the identity with rectified units, which solves adding; too few steps for the LSTM",
         tests=tests,

@@ -62,6 +62,7 @@ PLANTED = [
     ("c07", "noisy_divergence", lambda d, s, right=divergences.noisy_divergence: right(d * s, s)),
     ("c09", "best_critic", lambda x, p, q, right=gradients.best_critic: right(x, q, p)),
     ("c09", "best_critic", lambda x, p, q, right=gradients.best_critic: right(2 * x, p, q)),
+    ("c09", "penalised_slope", lambda extent, penalty: 1 - extent / (4 * penalty)),
     ("c10", "simultaneous", lambda x, y, eta: (x + eta * y, y + eta * x)),  # a sign: both ascend
     ("c10", "simultaneous", lambda x, y, eta: (x - eta * y, y + eta * (x - eta * y))),  # one sees the other's new place
     ("c10", "alternating", lambda x, y, eta: (x - eta * (y + eta * x), y + eta * x / 2)),  # a factor
