@@ -17,9 +17,9 @@ from pipelines.arguments import Parser
 from pipelines.graph import Graph, plan
 from pipelines.provenance import git
 from pipelines.revisions import Revision, Workspace
+from pipelines.yaml_file import read_yaml
 from stages.command import command
 from stages.files import remove, replacing, write_json
-from stages.params import load
 from stages.settings import InputError, choose
 
 EXAMPLES = """examples:
@@ -82,11 +82,11 @@ def publish(root: Path, name: str, source: Folder | Saved, stale: set[str]) -> t
 
 def publish_claims(root: Path, source: Folder | Saved, stale: set[str]) -> tuple[list[str], list[str]]:
     """Copy the finished records of claims that the profile has and the workspace has not to reports/claims; (published, not finished)."""
-    params, stages, own = read(source, "params.yaml"), read(source, "dvc.lock").get("stages") or {}, load(root / "params.yaml")
+    params, stages, own = read(source, "params.yaml"), read(source, "dvc.lock").get("stages") or {}, read_yaml(root / "params.yaml")
     published, unfinished = [], []
     for section in ("claims", "comparisons"):
         for claim in params.get(section) or {}:
-            if claim in own.claims or claim in own.comparisons:
+            if claim in (own.get(section) or {}):
                 continue
             path, stage = f"reports/claims/{claim}.json", f"{section}@{claim}"
             content = source.read(path)

@@ -34,8 +34,8 @@ def densities(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 @dataclass(frozen=True)
 class C01:
     hidden: int = field(32, low=1, high=1024, doc="units of each of two hidden layers")
-    steps: int = field(3000, low=1, high=100000)
-    points: int = field(256, low=16, high=100000, doc="of the grid that the densities are known on")
+    steps: int = field(2000, low=1, high=100000)
+    points: int = field(128, low=16, high=100000, doc="of the grid that the densities are known on")
 
 
 class OnGrid(Model):

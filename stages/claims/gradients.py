@@ -226,7 +226,7 @@ def best_critic(x: np.ndarray, p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray
 def penalised_slope(extent: float, penalty: float) -> float:
     """Mean of f' over the generator's block [0, 1] at the optimum of E_q f - E_p f + penalty E_u max(0, |f'| - 1)^2.
 
-    u is uniform over the extent of both blocks and the gap.     Pointwise f' = 1 + flux x extent / (2 penalty), the flux being x on that block.
+    u is uniform over the extent of both blocks and the gap. Pointwise f' = 1 + flux x extent / (2 penalty), the flux being x on that block.
     """
     return 1 + extent / (4 * penalty)
 
