@@ -13,7 +13,7 @@ HOLDS, FAILS = "holds", "does not hold"
 FUNCTIONS = {name: getattr(module, name) for module in (importlib.import_module(f"stages.claims.{theme}") for theme in themes())
              for name in vars(module) if name[0] == "c" and name[1:].isdigit()}
 SEEDS = {"c05": [0, 1, 2, 3, 4], "c13": [0, 1, 2, 3], "c15": [0, 1, 2, 3, 4], "c16": [0, 1, 2, 3], "c23": [0]}
-SETTINGS = {"c23": {"length": 30}, "c05": {"draws": 500000}}
+SETTINGS = {"c23": {"length": 30}, "c05": {"draws": 500000}, "c15": {"draws": (1, 8, 64, 4096), "samples": 50000}}
 
 
 def unclipped(cell, inputs):
