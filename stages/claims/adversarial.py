@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stages.claims.record import Claim, Contrast, Figure
+from stages.claims.record import Claim, Contrast
 from stages.claims.runs import Runs
 from stages.settings import field
-
-
-def by_seed(runs: Runs, metric: str, places: Sequence[int]) -> Figure:
-    """A metric of some of the runs, a line each over the seeds."""
-    return Figure(f"{metric}, by seed", [(runs.names[i], list(enumerate(map(float, runs.values(i, metric))))) for i in places], x="seed")
 
 
 @dataclass(frozen=True)
@@ -39,7 +33,7 @@ def c18(settings: C18, runs: Runs) -> Claim:
             Contrast("FID of the VAE less that of the GAN", runs.less(0, 1, settings.fid)),
             Contrast("distance of the VAE's sharpness from the real one less the GAN's", tuple(a - b for a, b in zip(*off, strict=True))),
         ],
-        figures=[by_seed(runs, settings.fid, (0, 1)), by_seed(runs, "sharpness", (0, 1))],
+        figures=[runs.by_seed(settings.fid, (0, 1)), runs.by_seed("sharpness", (0, 1))],
     )
 
 
@@ -70,7 +64,7 @@ def c31(settings: C31, runs: Runs) -> Claim:
             Contrast(f"{settings.probe} with s_z less without it (main effect)", effect(runs, settings.probe, with_z, without_z)),
             Contrast(f"{settings.probe} with s_x less without it (main effect)", effect(runs, settings.probe, with_x, without_x)),
         ],
-        figures=[by_seed(runs, "fid", range(4)), by_seed(runs, settings.probe, range(4))],
+        figures=[runs.by_seed("fid", range(4)), runs.by_seed(settings.probe, range(4))],
     )
 
 
@@ -95,5 +89,5 @@ def c32(settings: C32, runs: Runs) -> Claim:
             Contrast("Hungarian accuracy: head less k-means", runs.less(1, 0, settings.accuracy)),
             Contrast("FID without the head less with it", runs.less(0, 1, "fid")),
         ],
-        figures=[by_seed(runs, settings.accuracy, (0, 1)), by_seed(runs, "fid", (0, 1))],
+        figures=[runs.by_seed(settings.accuracy, (0, 1)), runs.by_seed("fid", (0, 1))],
     )

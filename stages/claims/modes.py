@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.claims.record import Claim, Contrast, Figure
+from stages.claims.record import Claim, Contrast
 from stages.claims.runs import Runs
 from stages.settings import field
 
@@ -34,12 +34,5 @@ def c08(settings: C08, runs: Runs) -> Claim:
         turn="runs.ring-gan-saturating.model.penalty: with the gradient penalty r1 the same loss keeps its modes",
         changes="a penalty, noise or averaged weights in the saturating GAN; its networks made wider",
         tests=[Contrast(what, differences) for what, differences in found],
-        figures=[
-            Figure(
-                f"{metric}, by seed",
-                [(f"{runs.names[i]}", list(enumerate(map(float, runs.values(i, metric))))) for i in range(4)],
-                x="seed",
-            )
-            for metric in settings.metrics
-        ],
+        figures=[runs.by_seed(metric, range(4)) for metric in settings.metrics],
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from stages.claims.record import Figure
 from stages.files import read_json
 from stages.settings import InputError, choose
 from stages.verdicts import PAIRS
@@ -54,3 +56,8 @@ class Runs:
     def less(self, a: int, b: int, metric: str, other: str = "") -> tuple[float, ...]:
         """metric of run a minus that of run b (`other` there, if given), seed by seed."""
         return tuple(x - y for x, y in zip(self.values(a, metric), self.values(b, other or metric), strict=True))
+
+    def by_seed(self, metric: str, places: Iterable[int]) -> Figure:
+        """A metric of some of the runs, a line each over the seeds."""
+        found = [(self.names[i], list(enumerate(map(float, self.values(i, metric))))) for i in places]
+        return Figure(f"{metric}, by seed", found, x="seed")

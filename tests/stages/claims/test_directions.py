@@ -22,6 +22,8 @@ STATED = {
     "c21": ("embeddings", {"ndcg_10_pairs_0": (0.1, 0.2, 0.3, 0.6, 0.5), "ndcg_10_pairs_10_up": (0.8, 0.8, 0.8, 0.7, 0.7)}),
     "c22": ("embeddings", {"hits_10_tail_1_n": (0.1, 0.5), "hits_10_head_n_1": (0.1, 0.6), "hits_10_head_n_n": (0.1, 0.4),
                            "hits_10_tail_n_n": (0.1, 0.4), "hits_10_head_1_n": (0.5, 0.6), "hits_10_tail_n_1": (0.5, 0.6)}),
+    "c29": ("translation", {"label_kept_matched": (0.9, 0.3, 0.5, 0.5), "colour_shift": (5, 5, 2, 9)}),
+    "c30": ("translation", {"psnr_y": (29, 27), "fid": (40, 20)}),
     "c31": ("adversarial", {"fid": (30, 20, 29, 19), "probe_accuracy": (0.5, 0.6, 0.65, 0.8)}),
     "c32": ("adversarial", {"fid": (20, 15), "hungarian_accuracy": (0.6, 0.8)}),
 }
