@@ -99,7 +99,7 @@ def c14(settings: C14, seeds: list[int]) -> Claim:
 class C17:
     betas: tuple[float, ...] = field((0.04, 1.0, 4.0, 8.0, 16.0), above=0.0, doc="of the five runs, in their order")
     score: str = field("mig", doc="disentanglement metric")
-    rise: int = field(3, low=1, high=4, doc="place of the run up to which disentanglement is said to rise (the best on validation images); the last ends it")
+    rise: int = field(3, low=1, high=4, doc="disentanglement is said to rise up to this place, the best on validation images")
 
 
 def c17(settings: C17, runs: Runs) -> Claim:
