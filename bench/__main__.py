@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HELPERS = ("__init__", "__main__", "pairs")
+HELPERS = ("__init__", "__main__", "images", "pairs")
 
 
 def machine() -> dict:

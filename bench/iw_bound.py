@@ -13,33 +13,20 @@ import argparse
 import statistics
 from pathlib import Path
 
-import numpy as np
 import torch
 from pythae.models import VAE, VAEConfig
 from pythae.models.base.base_utils import ModelOutput
 from pythae.models.nn import BaseDecoder, BaseEncoder
 
+from bench.images import images
 from bench.pairs import Timed, alternate, closing_line, timed
 from stages.evaluate.generative import importance_bound
 from stages.models.base import image_tensor
 from stages.models.vae import Config, Model
-from stages.prepared import Prepared
 from stages.train.loop import train
 from stages.train.settings import TrainSettings
 
 DRAWS, THREADS, STEPS = 5000, 1, 500
-
-
-def images(folder: Path | None) -> dict[str, np.ndarray]:
-    """{"train.images", "test.images"}: uint8 [n, 28, 28, 1] of a prepared folder, or enlarged digits."""
-    if folder:
-        data = Prepared(folder)
-        return {name: np.array(data[name]) for name in ("train.images", "test.images")}
-    from sklearn.datasets import load_digits
-
-    grey = np.round(load_digits().images / 16 * 255).astype(np.uint8)
-    large = np.pad(grey.repeat(3, 1).repeat(3, 2), ((0, 0), (2, 2), (2, 2)))[..., None]
-    return {"train.images": large[:797], "test.images": large[797:]}
 
 
 class Encoder(BaseEncoder):

@@ -48,6 +48,7 @@ datasets:
   digits: {domain: images, source: builtin, name: digits, options: {}, validate: {}, prepare: {}}
 train: {device: cpu, threads: 1, checkpoint_seconds: 0.1}
 claims: {}
+comparisons: {}
 runs:
   deepwalk: {family: random_walk, dataset: karate, features: none, seeds: [0], model: {dimension: 16, window: 5}, train: {epochs: 20},
              evaluate: {}}

@@ -21,7 +21,8 @@ import torch
 from pythae.data.datasets import BaseDataset
 from pythae.trainers import BaseTrainer, BaseTrainerConfig
 
-from bench.iw_bound import as_pythae, images
+from bench.images import images
+from bench.iw_bound import as_pythae
 from bench.pairs import Timed, closing_line, timed
 from stages.models.base import image_tensor
 from stages.models.vae import Config, Model

@@ -12,7 +12,8 @@ from pipelines.schedule import GOOD
 
 # what a stage leaves for the report; of a stage that did not end well it counts when it was written in this flow (a validation that fails
 # writes its page first), and is hidden when it is older
-PAGES = {"validate": ("datasets", "reports/validation/{}/summary.json"), "claims": ("claims", "reports/claims/{}.json")}
+PAGES = {"validate": ("datasets", "reports/validation/{}/summary.json"), "claims": ("claims", "reports/claims/{}.json"),
+         "comparisons": ("comparisons", "reports/claims/{}.json")}
 
 
 def hidden(root: Path, outcomes: Mapping[str, Outcome], began: float) -> list[str]:

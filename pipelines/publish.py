@@ -1,5 +1,7 @@
 """Copy a profile's finished metrics with what they rest on to reports/NAME/<run>.json: `python -m pipelines.publish study`.
 
+The records of its claims that the workspace has no entry for go to reports/claims.
+
 Reads the worktree in which `python -m pipelines.profile` ran, or with --rev a commit or an experiment of `dvc exp run`.
 """
 
@@ -15,8 +17,9 @@ from pipelines.arguments import Parser
 from pipelines.graph import Graph, plan
 from pipelines.provenance import git
 from pipelines.revisions import Revision, Workspace
+from pipelines.yaml_file import read_yaml
 from stages.command import command
-from stages.files import remove, write_json
+from stages.files import remove, replacing, write_json
 from stages.settings import InputError, choose
 
 EXAMPLES = """examples:
@@ -56,9 +59,9 @@ def read(source: Folder | Saved, path: str) -> dict:
     return yaml.safe_load(source.read(path) or b"") or {}
 
 
-def publish(root: Path, name: str, source: Folder | Saved) -> tuple[list[str], list[str]]:
+def publish(root: Path, name: str, source: Folder | Saved, stale: set[str]) -> tuple[list[str], list[str]]:
     """Write reports/`name`/<run>.json for every finished run and remove those of runs that are no more; (published, not finished)."""
-    params, stages, stale = read(source, "params.yaml"), read(source, "dvc.lock").get("stages") or {}, source.stale()
+    params, stages = read(source, "params.yaml"), read(source, "dvc.lock").get("stages") or {}
     target = root / "reports" / name
     published, unfinished = [], []
     for run in params.get("runs") or {}:
@@ -74,6 +77,25 @@ def publish(root: Path, name: str, source: Folder | Saved) -> tuple[list[str], l
     for path in sorted(target.glob("*.json")):
         if path.stem not in (params.get("runs") or {}):
             remove(path)
+    return published, unfinished
+
+
+def publish_claims(root: Path, source: Folder | Saved, stale: set[str]) -> tuple[list[str], list[str]]:
+    """Copy the finished records of claims that the profile has and the workspace has not to reports/claims; (published, not finished)."""
+    params, stages, own = read(source, "params.yaml"), read(source, "dvc.lock").get("stages") or {}, read_yaml(root / "params.yaml")
+    published, unfinished = [], []
+    for section in ("claims", "comparisons"):
+        for claim in params.get(section) or {}:
+            if claim in (own.get(section) or {}):
+                continue
+            path, stage = f"reports/claims/{claim}.json", f"{section}@{claim}"
+            content = source.read(path)
+            if content is None or stage in stale or not recorded(content, path, stages.get(stage, {})):
+                unfinished.append(claim)
+                continue
+            with replacing(root / path) as temporary:
+                temporary.write_bytes(content)
+            published.append(claim)
     return published, unfinished
 
 
@@ -129,11 +151,15 @@ def main() -> None:
     root = Path.cwd()
     choose(options.name, profile.names(root), str(profile.PROFILES), "profile")
     source = Saved(root, options.rev) if options.rev else Folder(root, options.name)
-    published, unfinished = publish(root, options.name, source)
+    stale = source.stale()
+    published, unfinished = publish(root, options.name, source, stale)
+    claims, open_claims = publish_claims(root, source, stale)
     if not published:
         where = options.rev or source.folder
         raise InputError(f"{where}: no finished run in it; run python -m pipelines.profile {options.name} to the end first")
-    print(f"published {len(published)} runs to reports/{options.name}" + (f"; not finished: {', '.join(unfinished)}" if unfinished else ""))
+    left = [*unfinished, *open_claims]
+    print(f"published {len(published)} runs to reports/{options.name}" + (f", {len(claims)} claims to reports/claims" if claims else "")
+          + (f"; not finished: {', '.join(left)}" if left else ""))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from stages import params
 from stages.command import FAILED, INTERRUPTED, command, fail
 from stages.settings import InputError
 
+RESULTS = ("evaluate@", "claims@", "comparisons@")  # stages whose results a report is rendered for, though its stage was not asked for
 EXAMPLES = """examples:
   python -m pipelines.repro                    everything that is stale
   python -m pipelines.repro --dry              only say what would run, why, and what it waits for
@@ -216,7 +217,7 @@ def report_is_current(root: Path, wanted: Plan, outcomes: Mapping[str, Outcome],
     states = {outcome.state for outcome in outcomes.values()}
     if "report" in wanted.scope and ("report" not in outcomes or outcomes["report"].state in GOOD):
         return (root / REPORT).is_file()
-    if "interrupted" in states or not ("failed" in states or any(name.startswith(("evaluate@", "claims@")) for name in wanted.scope)):
+    if "interrupted" in states or not ("failed" in states or any(name.startswith(RESULTS) for name in wanted.scope)):
         return False
     if not (root / "stages" / "report" / "__main__.py").is_file():
         return False

@@ -54,7 +54,8 @@ def effects(root: Path) -> list[Effect]:
         graph = _committed_copy(root, project)
         text = read_yaml(root / "dvc.yaml")
         put_in = _put_in(graph, text)
-        values = dict(leaves(params))
+        tables = {entry["foreach"] for entry in text["stages"].values() if "foreach" in entry}
+        values = {leaf: value for leaf, value in leaves(params) if value or f"${{{leaf}}}" not in tables}  # without entries: no leaves
         users = {leaf: {name for name, keys in put_in.items() if any(covers(key, leaf) for key in keys)} for leaf in values}
         with _files_read_once():
             changed = {}

@@ -45,9 +45,10 @@ def check(params: Params, path: Path) -> dict[str, dict]:
         thresholds = importlib.import_module(f"stages.validate.{entry.domain}").SUITE.thresholds
         configure(thresholds, {**params.validate.get(entry.domain, {}), **entry.validate}, f"{path}.datasets.{name}.validate")
         check_prepare(entry.prepare, entry.domain, f"{path}.datasets.{name}.prepare")
-    for name, claim in params.claims.items():
-        where = f"{path}.claims.{name}"
-        configure(experiment(name, claim.theme, where)[1], claim.settings, f"{where}.settings")
+    for section, entries in (("claims", params.claims), ("comparisons", params.comparisons)):
+        for name, claim in entries.items():
+            where = f"{path}.{section}.{name}"
+            configure(experiment(name, claim, where)[1], claim.settings, f"{where}.settings")
     merged = {}
     for name, run in params.runs.items():
         where = f"{path}.runs.{name}"
@@ -120,9 +121,8 @@ def main() -> None:
     if args.run:
         print(json.dumps(merged[args.run], indent=1))
     else:
-        print(
-            f"{args.params}: {len(params.datasets)} datasets, {len(params.runs)} runs and {len(params.claims)} claims, every setting known"
-        )
+        claims = len(params.claims) + len(params.comparisons)
+        print(f"{args.params}: {len(params.datasets)} datasets, {len(params.runs)} runs and {claims} claims, every setting known")
 
 
 if __name__ == "__main__":

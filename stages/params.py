@@ -18,6 +18,7 @@ from stages.settings import InputError, choose, configure, field
 
 Domain = Literal["receipts", "corpora", "graphs", "images"]
 NO_FEATURES = "none"
+RUNS = 5  # of a comparison: dvc.yaml names the metrics of each as a dependency, and a list there has one length
 COMMANDS = ("encode", "sample", "similar", "translate")  # of `python -m stages.evaluate`, which takes a run's name in their place
 NAMES = Path(__file__).parent / "evaluate" / "names.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -59,6 +60,15 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """A claim that reads the metrics of trained runs. `runs` has RUNS names: one that needs fewer repeats its last."""
+
+    theme: str
+    runs: tuple[str, ...]
+    settings: dict = field({})
+
+
+@dataclass(frozen=True)
 class Tolerance:
     """How far a metric may move to the worse; what is null is the default's. `better` wins over the direction of names.json."""
 
@@ -91,6 +101,7 @@ class Params:
     train: dict
     runs: dict[str, Run]
     claims: dict[str, Claim] = field({})
+    comparisons: dict[str, Comparison] = field({})
     compare: Compare = Compare()
 
     def dataset(self, name: str) -> Dataset:
@@ -99,8 +110,9 @@ class Params:
     def run(self, name: str) -> Run:
         return self.runs[choose(name, self.runs, "runs", "run")]
 
-    def claim(self, name: str) -> Claim:
-        return self.claims[choose(name, self.claims, "claims", "claim")]
+    def claim(self, name: str) -> Claim | Comparison:
+        known = {**self.claims, **self.comparisons}
+        return known[choose(name, known, "claims", "claim")]
 
 
 class _Loader(yaml.SafeLoader):
@@ -138,7 +150,8 @@ def load(path: Path = Path("params.yaml")) -> Params:
     if params.split.valid + params.split.test > 0.8:
         share = params.split.valid + params.split.test
         raise InputError(f"{path}.split: valid + test = {share:g} leaves too little to train on; allowed: at most 0.8")
-    for kind, entries in (("datasets", params.datasets), ("runs", params.runs), ("claims", params.claims)):
+    for kind, entries in (("datasets", params.datasets), ("runs", params.runs), ("claims", params.claims),
+                          ("comparisons", params.comparisons)):
         for name in entries:
             if not _NAME.fullmatch(name):
                 raise InputError(f"{path}.{kind}.{name}: not a usable name; allowed: lower-case letters, digits, '-' and '_' (no dots)")
@@ -155,6 +168,17 @@ def load(path: Path = Path("params.yaml")) -> Params:
             choose(run.features, [*params.runs, NO_FEATURES], f"{where}.features", "run")
         if not run.seeds or len(set(run.seeds)) != len(run.seeds):
             raise InputError(f"{where}.seeds: expected at least one seed, each once, found {list(run.seeds)}")
+    for name, claim in params.claims.items():
+        if not claim.seeds or len(set(claim.seeds)) != len(claim.seeds):
+            raise InputError(f"{path}.claims.{name}.seeds: expected at least one seed, each once, found {list(claim.seeds)}")
+    for name, comparison in params.comparisons.items():
+        where = f"{path}.comparisons.{name}"
+        if name in params.claims:
+            raise InputError(f"{where}: {name} stands under claims: too; keep one")
+        if len(comparison.runs) != RUNS:
+            raise InputError(f"{where}.runs: expected {RUNS} names, found {len(comparison.runs)}; repeat the last where fewer are compared")
+        for run in comparison.runs:
+            choose(run, params.runs, f"{where}.runs", "run")
     known_metrics(params.compare, f"{path}.compare")
     return params
 

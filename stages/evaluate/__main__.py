@@ -21,6 +21,7 @@ from stages.evaluate.gallery import Gallery
 from stages.evaluate.kinds.base import Kind, Setting
 from stages.evaluate.names import check_names
 from stages.evaluate.settings import EvaluateSettings
+from stages.evaluate.stacked import Stacked, of_one_channel
 from stages.files import new_folder, read_json, write_json
 from stages.params import COMMANDS, NO_FEATURES, load
 from stages.prepared import Prepared
@@ -42,14 +43,14 @@ def feature_net(folder: Path | None, meta: dict):
         raise InputError(f"{folder}: a feature net serves images, but the dataset holds {meta['kind']}; write features: none")
     seed = run["seeds"][0]
     try:
-        net = load_run(folder, seed, meta)
+        net = load_run(folder, seed, of_one_channel(meta) if "stacked" in meta else meta)
     except InputError:
         if meta.get("source_shape", meta["shape"]) == meta["shape"]:
             raise
         net = load_run(folder, seed, {**meta, "shape": meta["source_shape"]})  # a net of the other domain
     if not hasattr(net, "features"):
         raise InputError(f"{folder}: family {run['family']} has no features to compare images in; name a run of family classifier")
-    return net, sha256((folder / str(seed) / "weights.safetensors").read_bytes()).hexdigest()
+    return Stacked(net).eval() if "stacked" in meta else net, sha256((folder / str(seed) / "weights.safetensors").read_bytes()).hexdigest()
 
 
 def sampling_seed(evaluation: int, training: int) -> int:

@@ -141,6 +141,18 @@ def mode_cover(points: np.ndarray, modes: np.ndarray, sigma: float) -> dict[str,
     return {"modes": float(len(np.unique(nearest[good]))), "high_quality": float(good.mean())}
 
 
+def class_modes(classes: np.ndarray, real: np.ndarray, n: int) -> dict[str, float]:
+    """Stacked digits: modes, the classes with at least one sample, of n; and how unevenly they are met.
+
+    mode_kl: KL of the samples' class shares from those of real images, nats; classes int [samples] and [images]. A class that no real
+    image has counts as one image there.
+    """
+    counts, known = np.bincount(classes, minlength=n), np.maximum(np.bincount(real, minlength=n), 1)
+    seen = counts > 0
+    share, expected = counts[seen] / len(classes), known[seen] / known.sum()
+    return {"modes": float(seen.sum()), "mode_kl": float((share * np.log(share / expected)).sum())}
+
+
 def sharpness(images: np.ndarray) -> float:
     """Mean over images of the variance of the 4-neighbour Laplacian; images [n, C, H, W] in [0, 1]. Blur lowers it, noise raises it."""
     x = np.asarray(images, np.float64)

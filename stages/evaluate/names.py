@@ -14,7 +14,8 @@ HEAD = """# Metrics
 Generated from `stages/evaluate/names.json` by `python -m stages.evaluate.names`; edit that file, not this one.
 
 Every number is measured on the test split, which nothing else reads. Over several seeds a number is the mean, with the standard deviation
-(n - 1) beside it. Likelihood-like numbers are in nats, those of -log p, lower is better. Ranks break ties by the mean ("realistic" rank).
+(n - 1) beside it, and in the report the median. Likelihood-like numbers are in nats, those of -log p, lower is better. Ranks break ties
+by the mean ("realistic" rank).
 
 | name | metric | better | unit | meaning |
 |---|---|---|---|---|

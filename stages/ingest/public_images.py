@@ -14,7 +14,7 @@ from stages.ingest.pictures import PatchOptions, patches
 from stages.ingest.raw import Raw, image_table
 from stages.ingest.text_files import truncated
 from stages.pictures import read_picture
-from stages.settings import InputError
+from stages.settings import InputError, field
 
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
@@ -24,23 +24,48 @@ class NoOptions:
     pass
 
 
-def mnist(options: NoOptions, files: Files, scratch: Path) -> Raw:
-    return _idx(files, [str(i) for i in range(10)])
+@dataclass(frozen=True)
+class MnistOptions:
+    stacked: int = field(0, low=0, doc="so many training images of three digits, each a colour channel; 0: the digits themselves")
+    seed: int = field(0, doc="of the draws of stacked digits")
+
+
+def mnist(options: MnistOptions, files: Files, scratch: Path) -> Raw:
+    found = _idx(files)
+    return _stacked(*found, options) if options.stacked else _raw(*found)
 
 
 def fashion_mnist(options: NoOptions, files: Files, scratch: Path) -> Raw:
-    return _idx(files, FASHION)
+    images, split, labels = _idx(files)
+    return _raw(images, split, [FASHION[int(i)] for i in labels])
 
 
-def _idx(files, names):
-    """Four IDX files: 60,000 images are train, 10,000 are test, as published."""
+def _stacked(images, split, labels, options):
+    """Stacked digits (Metz et al. 2017, https://arxiv.org/abs/1611.02163): three digits drawn at random are the channels of one image.
+
+    Its label is the three digits, 1,000 classes. There are six training images to a test image, as in MNIST; each split is drawn from
+    its own digits, so that none of test was trained on.
+    """
+    rng, split, labels = np.random.default_rng(options.seed), np.array(split), np.array(labels)
+    stacks, parts = [], []
+    for part, n in (("train", options.stacked), ("test", max(1, options.stacked // 6))):
+        stacks.append(rng.choice(np.flatnonzero(split == part), (n, 3)))
+        parts += [part] * n
+    rows = np.concatenate(stacks)
+    raw = _raw(np.moveaxis(images[rows, :, :, 0], 1, -1), parts, ["".join(digits) for digits in labels[rows]])
+    raw.truth = {"stacked": 3}
+    return raw
+
+
+def _idx(files):
+    """Images, split and label numbers of four IDX files: 60,000 images are train, 10,000 are test, as published."""
     images = [read_idx(files[f"{part}-images-idx3-ubyte.gz"]) for part in ("train", "t10k")]
     labels = [read_idx(files[f"{part}-labels-idx1-ubyte.gz"]) for part in ("train", "t10k")]
     for part, some, of in zip(("train", "t10k"), images, labels, strict=True):
         if len(some) != len(of):
             raise InputError(f"{files[f'{part}-labels-idx1-ubyte.gz']}: {len(of)} labels for {len(some)} images; fetch both files again")
     split = ["train"] * len(images[0]) + ["test"] * len(images[1])
-    return _raw(np.concatenate(images)[..., None], split, [names[i] for i in np.concatenate(labels)])
+    return np.concatenate(images)[..., None], split, [str(i) for i in np.concatenate(labels)]
 
 
 def usps(options: NoOptions, files: Files, scratch: Path) -> Raw:

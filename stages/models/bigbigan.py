@@ -38,7 +38,7 @@ from torch import Tensor, nn
 
 from stages.models.base import Model as Base
 from stages.models.base import Phase
-from stages.models.parts.adversarial import discriminator_loss, hinge_loss, r1, spectral
+from stages.models.parts.adversarial import discriminator_loss, full_precision, hinge_loss, r1, spectral
 from stages.models.parts.codes import Codes
 from stages.models.parts.nets import ACTIVATIONS, convolutions, deconvolutions, mlp
 from stages.settings import field
@@ -91,7 +91,7 @@ class Discriminator(nn.Module):
         """({"xz", and "x", "z" where on: [B]}, F(x) [B, features]) of pairs [B, C, H, W] in [0, 1] and [B, latent]."""
         f, h = self.image(2 * x - 1), self.latent(z)
         inputs = {"x": f, "z": h, "xz": self.joint(torch.cat([f, h], 1))}
-        return {name: score(inputs[name]).squeeze(1) for name, score in self.scores.items()}, f
+        return {name: score(inputs[name]).squeeze(1).float() for name, score in self.scores.items()}, f
 
 
 class Model(Base):
@@ -125,16 +125,16 @@ class Model(Base):
             critic.append("head")
         self.generator_average = copy.deepcopy(self.generator).requires_grad_(False)
         self.encoder_average = copy.deepcopy(self.encoder).requires_grad_(False)
-        self.phases = (Phase("d", tuple(critic), repeat=config.discriminator_steps, fp32=config.gamma > 0),
+        self.phases = (Phase("d", tuple(critic), repeat=config.discriminator_steps),
                        Phase("ge", ("generator", "encoder")))
 
     def generate(self, z: Tensor, c: Tensor | None, net: nn.Module) -> Tensor:
         """G(z, c): [B, latent] and codes [B, width] where there are any -> [B, C, H, W] in [0, 1]."""
-        return torch.sigmoid(net(z if c is None else torch.cat([z, c], 1))).view(-1, *self.shape)
+        return torch.sigmoid(net(z if c is None else torch.cat([z, c], 1)).float()).view(-1, *self.shape)
 
     def infer(self, x: Tensor, net: nn.Module) -> tuple[Tensor, Tensor | None]:
         """(mean, deviation) of E's z, no deviation where it is deterministic: [B, C, H, W] -> [B, latent] twice."""
-        out = net(2 * x - 1)
+        out = net(2 * x - 1).float()
         if not self.config.stochastic:
             return out, None
         mean, raw = out.chunk(2, 1)
@@ -158,14 +158,16 @@ class Model(Base):
         with torch.no_grad():
             x, inferred, made, z, c = self.pairs(batch["images"])
         x, inferred = x.requires_grad_(due), inferred.requires_grad_(due)
-        scores, f = self.discriminator(torch.cat([x, made]), torch.cat([inferred, z]))
+        with full_precision(x, due):
+            scores, f = self.discriminator(torch.cat([x, made]), torch.cat([inferred, z]))
         loss = sum(D_LOSSES[self.config.objective](*s.chunk(2)) for s in scores.values())
         terms = {"loss": loss}
         for name, score in scores.items():
             real, fake = score.chunk(2)
             terms[f"accuracy_{name}"] = 0.5 * ((real > 0).float().mean() + (fake < 0).float().mean())
         if due:
-            terms["r1"] = self.config.gamma * r1(sum(s.chunk(2)[0] for s in scores.values()), x, inferred)
+            with full_precision(x):
+                terms["r1"] = self.config.gamma * r1(sum(s.chunk(2)[0] for s in scores.values()), x, inferred)
             loss = loss + self.config.penalty_every * terms["r1"]
         return self.with_head(loss, terms, f.chunk(2)[1], c)
 

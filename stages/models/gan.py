@@ -5,6 +5,7 @@ Goodfellow et al. 2014, Generative adversarial nets, https://arxiv.org/abs/1406.
     saturating, nonsaturating, maximum_likelihood   D: -log s(a(x)) - log(1 - s(a(G(z))));  G: log(1 - s(a)), -log s(a), -exp(a)
     wasserstein     critic: a(G(z)) - a(x);  G: -a                         (Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875)
     hinge           D: max(0, 1 - a(x)) + max(0, 1 + a(G(z)));  G: -a      (Lim and Ye 2017, https://arxiv.org/abs/1705.02894)
+    least_squares   D: ((a(x) - 1)^2 + a(G(z))^2)/2; G: (a - 1)^2            (Mao et al. 2017, https://arxiv.org/abs/1611.04076)
 
 penalty         r1: gamma/2 ||grad a(x)||^2 on real x (Mescheder et al. 2018, https://arxiv.org/abs/1801.04406); interpolates: gamma
                 (||grad a|| - 1)^2 between real and generated (Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028). Either every
@@ -34,7 +35,7 @@ from torch import Tensor, nn
 
 from stages.models.base import Model as Base
 from stages.models.base import Phase
-from stages.models.parts.adversarial import OBJECTIVES, clip, fading, interpolated, noisy, r1, spectral
+from stages.models.parts.adversarial import OBJECTIVES, clip, fading, full_precision, interpolated, noisy, r1, spectral
 from stages.models.parts.codes import Codes
 from stages.models.parts.nets import ACTIVATIONS, batch_normalised, convolutions, deconvolutions, mlp
 from stages.settings import InputError, field
@@ -51,7 +52,8 @@ class Config:
     activation: Literal["leaky_relu", "relu", "silu", "tanh"] = field("leaky_relu")
     batch_norm: bool = field(False, doc="in the generator; of a conditional one with a gain and a bias for each class")
     spectral: bool = field(False, doc="spectral normalisation of the discriminator")
-    objective: Literal["saturating", "nonsaturating", "maximum_likelihood", "wasserstein", "hinge"] = field("nonsaturating")
+    objective: Literal["saturating", "nonsaturating", "maximum_likelihood", "wasserstein", "hinge",
+                       "least_squares"] = field("nonsaturating")
     discriminator_steps: int = field(1, low=1, high=100, doc="discriminator steps a generator step")
     penalty: Literal["none", "r1", "interpolates", "clip"] = field("r1")
     gamma: float = field(0.1, low=0.0, doc="weight of the penalty")
@@ -109,8 +111,7 @@ class Model(Base):
         if config.spectral:
             spectral(self.discriminator)
         self.generator_average = copy.deepcopy(self.generator).requires_grad_(False)
-        gradient = config.penalty in ("r1", "interpolates") and config.gamma > 0
-        self.phases = (Phase("d", tuple(critic), repeat=config.discriminator_steps, fp32=gradient), Phase("g", ("generator",)))
+        self.phases = (Phase("d", tuple(critic), repeat=config.discriminator_steps), Phase("g", ("generator",)))
 
     def begin(self, data, seed):
         if self.classes:
@@ -128,7 +129,7 @@ class Model(Base):
             out = net(z, torch.zeros(len(z), dtype=torch.int64, device=z.device) if y is None else y)
         else:
             out = net(z)
-        return out if self.what == "points" else torch.sigmoid(out).view(-1, *self.shape)
+        return out.float() if self.what == "points" else torch.sigmoid(out.float()).view(-1, *self.shape)
 
     def trunk(self, x: Tensor) -> Tensor:
         """phi(x), the discriminator up to its last layer: [B, C, H, W] or [B, 2] -> [B, width]."""
@@ -141,7 +142,7 @@ class Model(Base):
         return self.scored(self.trunk(x), y)
 
     def scored(self, phi: Tensor, y: Tensor | None) -> Tensor:
-        logit = self.discriminator[-1](phi).squeeze(1)
+        logit = self.discriminator[-1](phi).squeeze(1).float()
         return logit + (self.embedding(y) * phi).sum(1) if self.config.condition == "projection" else logit
 
     def loss(self, batch, phase, step):
@@ -153,18 +154,21 @@ class Model(Base):
             phi = self.trunk(noisy(self.generate(z, self.generator, y, c), sigma))
             loss = OBJECTIVES[config.objective][1](self.scored(phi, y))
             return self.with_head(loss, {"loss": loss}, phi, y, c)
-        due = config.gamma > 0 and step % config.penalty_every == 0
+        due = config.gamma > 0 and config.penalty in ("r1", "interpolates") and step % config.penalty_every == 0
         with torch.no_grad():
             generated = noisy(self.generate(z, self.generator, y, c), sigma)
-        x = noisy(x, sigma).requires_grad_(due and config.penalty == "r1")
-        phi = self.trunk(torch.cat([x, generated]))
-        real, fake = self.scored(phi, None if y is None else torch.cat([y, y])).chunk(2)
+        r1_due = due and config.penalty == "r1"
+        x = noisy(x, sigma).requires_grad_(r1_due)
+        with full_precision(x, r1_due):
+            phi = self.trunk(torch.cat([x, generated]))
+            real, fake = self.scored(phi, None if y is None else torch.cat([y, y])).chunk(2)
         loss = OBJECTIVES[config.objective][0](real, fake)
         terms = {"loss": loss, "accuracy": 0.5 * ((real > 0).float().mean() + (fake < 0).float().mean())}
         if config.objective == "wasserstein":
             terms = {"loss": loss, "distance": -loss}  # the critic's estimate of W1, up to its Lipschitz constant
-        if due and config.penalty in ("r1", "interpolates"):
-            found = r1(real, x) if config.penalty == "r1" else interpolated(lambda between: self.logit(between, y), x, generated)
+        if due:
+            with full_precision(x):
+                found = r1(real, x) if r1_due else interpolated(lambda between: self.logit(between, y), x, generated)
             terms[config.penalty] = config.gamma * found
             loss = loss + config.penalty_every * terms[config.penalty]
         if self.classes:

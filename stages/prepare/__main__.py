@@ -59,7 +59,8 @@ def prepare(folder: Path, kind: str, settings, shares: Shares, source: dict):
         return triples(table("triples"), settings, shares)
     pixels = np.load(folder / f"{kind}.npy", mmap_mode="r", allow_pickle=False)
     arrays, tables, meta = images(table("images"), pixels, kind, settings, shares)
-    return arrays, tables, {**meta, **{k: v for k, v in (source.get("truth") or {}).items() if k in ("modes", "sigma", "period")}}
+    known = ("modes", "sigma", "stacked", "period")
+    return arrays, tables, {**meta, **{k: v for k, v in (source.get("truth") or {}).items() if k in known}}
 
 
 def main() -> None:

@@ -31,6 +31,8 @@ class Chart:
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
     log: bool
+    across: str = "step"  # what the horizontal axis is
+    path: bool = False  # the points are places in the plane, in the order in which they were visited
 
     @property
     def description(self) -> str:
@@ -71,32 +73,39 @@ def curve_charts(curves: Curves) -> list[Chart]:
     return charts
 
 
-def line_chart(title: str, series: list[tuple[str, str, list[tuple[float, float]]]]) -> Chart:
-    """A chart of (label, style, [(step, value)]) lines. Every line needs at least one finite point."""
+def line_chart(title: str, series: list[tuple[str, str, list[tuple[float, float]]]], across: str = "step", log_x: bool = False,
+               path: bool = False) -> Chart:
+    """A chart of (label, style, [(step, value)]) lines; `across` names the horizontal axis. Every line needs at least one finite point."""
     steps = [step for *_, data in series for step, _ in data]
     values = [value for *_, data in series for _, value in data]
-    log = min(values) > 0 and max(values) > LOG_FROM * min(values)
-    x_low, x_high = widened(min(steps), max(steps))
+    log = not path and min(values) > 0 and max(values) > LOG_FROM * min(values)
+    x_low, x_high = margins(min(steps), max(steps)) if path else widened(min(steps), max(steps))
+    log_x = log_x and x_low > 0
     y_low, y_high = (min(values) / 1.1, max(values) * 1.1) if log else margins(min(values), max(values))
-    x, y = Scale(x_low, x_high, LEFT, WIDTH - RIGHT), Scale(y_low, y_high, HEIGHT - BOTTOM, TOP, log)
+    x, y = Scale(x_low, x_high, LEFT, WIDTH - RIGHT, log_x), Scale(y_low, y_high, HEIGHT - BOTTOM, TOP, log)
     lines = []
     for label, style, data in series:
         kept = thinned(data)
-        lines.append(Line(label, style, [(x(step), y(value)) for step, value in kept], kept, summary(label, data)))
+        lines.append(Line(label, style, [(x(step), y(value)) for step, value in kept], kept, summary(label, data, across, path)))
     return Chart(
         title,
         lines,
-        [(x(t), tick(t)) for t in linear_ticks(x_low, x_high)],
+        [(x(t), tick(t)) for t in (log_ticks if log_x else linear_ticks)(x_low, x_high)],
         [(y(t), tick(t)) for t in (log_ticks if log else linear_ticks)(y_low, y_high)],
         log,
+        across,
+        path,
     )
 
 
-def summary(label: str, data: list[tuple[float, float]]) -> str:
+def summary(label: str, data: list[tuple[float, float]], across: str = "step", path: bool = False) -> str:
     (first, start), (last, end) = data[0], data[-1]
+    if path:
+        return f"{label}: from ({number(first)}, {number(start)}) to ({number(last)}, {number(end)}) in {len(data) - 1} steps."
     low_at, low = min(data, key=lambda point: point[1])
     return (
-        f"{label}: {number(start)} at step {tick(first)}, {number(end)} at step {tick(last)}; lowest {number(low)} at step {tick(low_at)}."
+        f"{label}: {number(start)} at {across} {tick(first)}, {number(end)} at {across} {tick(last)}; lowest {number(low)} at {across} "
+        f"{tick(low_at)}."
     )
 
 

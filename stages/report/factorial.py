@@ -18,7 +18,7 @@ from stages.report.studies import Study, student
 
 FAMILY, SWITCHES = "bigbigan", ("unary_x", "unary_z")
 CELLS = ((True, True), (True, False), (False, True), (False, False))
-CODE = ("categories", "continuous", "head", "weight")  # settings of the code: a square with one stands beside the square without
+CODE = ("categories", "continuous", "head", "weight")  # a square with a code stands beside the square without
 METRICS = ("fid", "probe_accuracy", "hungarian_accuracy", "reconstruction_ratio", "confident_share")
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from stages import params
+from stages import params, verdicts
 from stages.files import read_json
 from stages.settings import InputError, choose, configure
 
@@ -123,27 +123,60 @@ class Run:
 
 @dataclass(frozen=True)
 class ClaimCheck:
+    """A number of a claim of kind E beside the expected one; text stands for what JSON cannot hold (`infinite`)."""
+
     what: str
-    measured: float | None
-    expected: float | None
+    measured: float | str | None
+    expected: float | str | None
     tolerance: float
     passes: bool
+    relation: str = "equal to"
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class ClaimTest:
+    """A paired test of a claim of kind D: differences over seeds, positive where the claim is right."""
+
+    what: str
+    mean: float
+    interval: tuple[float, float]
+    p: float
+    differences: tuple[float, ...]
+    effect: float | None = None
+
+
+@dataclass(frozen=True)
+class ClaimFigure:
+    """`lines` are (label, [(x, y)])."""
+
+    title: str
+    x: str = "step"
+    log_x: bool = False
+    path: bool = False
+    lines: tuple = ()
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A record of reports/claims. `lines` are (label, [(step, value)]) of the figure; not tested yet: all but `name` is empty."""
+    """A record of reports/claims; not tested yet: all but `name` is empty. `adjusted`: p after Holm's correction, of kind D."""
 
     name: str
+    kind: str = ""
     statement: str = ""
+    formula: str = ""
     source: str = ""
     done: str = ""
     turn: str = ""
+    changes: str = ""
     verdict: str = ""
     rule: str = ""
+    seeds: tuple[int, ...] = ()
     checks: tuple[ClaimCheck, ...] = ()
-    title: str = ""
-    lines: tuple = ()
+    tests: tuple[ClaimTest, ...] = ()
+    figures: tuple[ClaimFigure, ...] = ()
+    p: float | None = None
+    adjusted: float | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +195,7 @@ def read_inputs(reports: Path, settings: params.Params, names: Path, without: Se
     InputError for a missing folder, for any file that cannot be understood and for an unknown name in `without`."""
     if not reports.is_dir():
         raise InputError(f"{reports}: no such folder; --reports is the folder that holds metrics/, curves/, samples/ and validation/")
-    left_out: dict[str, set[str]] = {"runs": set(), "datasets": set(), "claims": set()}
+    left_out: dict[str, set[str]] = {"runs": set(), "datasets": set(), "claims": set(), "comparisons": set()}
     for key in without:
         section, dot, name = key.partition(".")
         section, name = (section, name) if dot else ("runs", key)
@@ -187,8 +220,7 @@ def read_inputs(reports: Path, settings: params.Params, names: Path, without: Se
             tables,
         )
     strays = sorted(p.stem for p in (reports / "metrics").glob("*.json") if p.stem not in runs)
-    claims = [Claim(name) if name in left_out["claims"] else read_claim(reports / "claims" / f"{name}.json", name)
-              for name in settings.claims]
+    claims = read_claims(reports / "claims", [*settings.claims, *settings.comparisons], left_out["claims"] | left_out["comparisons"])
     return Inputs(datasets, runs, read_names(names), settings.train, strays, claims, tuple(failed))
 
 
@@ -291,18 +323,35 @@ def read_validation(folder: Path) -> Validation | None:
     )
 
 
+def read_claims(folder: Path, wanted: Sequence[str], without: set[str]) -> list[Claim]:
+    """The claims of params.yaml, and after them the records of a larger profile that lie there, by name; kind D with its verdict."""
+    names = [*wanted, *sorted(path.stem for path in folder.glob("*.json") if path.stem not in wanted)]
+    claims = [Claim(name) if name in without else read_claim(folder / f"{name}.json", name) for name in names]
+    adjusted = verdicts.holm({claim.name: claim.p for claim in claims if claim.p is not None})
+    return sorted((dataclasses.replace(claim, adjusted=adjusted[claim.name],
+                                       verdict=verdicts.direction([test.interval for test in claim.tests], adjusted[claim.name]))
+                   if claim.p is not None else claim for claim in claims), key=lambda claim: claim.name)
+
+
 def read_claim(path: Path, name: str) -> Claim:
+    """One record; of kind D without a verdict, which takes the p of all others."""
     if not path.exists():
         return Claim(name)
     given = mapping(read_json(path), path)
-    texts = {key: str(given.get(key) or "") for key in ("statement", "source", "done", "turn", "verdict", "rule")}
-    checks = tuple(known(ClaimCheck, check, f"{path}: checks[{i}]") for i, check in enumerate(sequence(given.get("checks") or [], path)))
-    figure, lines = mapping(given.get("figure") or {}, f"{path}: figure"), []
-    for line in sequence(figure.get("lines") or [], f"{path}: figure.lines"):
-        points = [(float(x), float(y)) for x, y in line["points"] if x is not None and y is not None]
-        if points:
-            lines.append((str(line["label"]), points))
-    return Claim(name, **texts, checks=checks, title=str(figure.get("title") or ""), lines=tuple(lines))
+    parts = {key: tuple(known(cls, entry, f"{path}: {key}[{i}]") for i, entry in enumerate(sequence(given.get(key), f"{path}: {key}")))
+             for key, cls in (("checks", ClaimCheck), ("tests", ClaimTest))}
+    figures = []
+    for i, figure in enumerate(sequence(given.get("figures"), f"{path}: figures")):
+        lines = []
+        for line in sequence(mapping(figure, f"{path}: figures[{i}]").get("lines"), f"{path}: figures[{i}].lines"):
+            points = [(float(x), float(y)) for x, y in line["points"] if x is not None and y is not None]
+            if points:
+                lines.append((str(line["label"]), points))
+        if lines:
+            words = {key: value for key, value in figure.items() if key != "lines"}
+            figures.append(known(ClaimFigure, words, f"{path}: figures[{i}]", lines=tuple(lines)))
+    texts = {key: value for key, value in given.items() if key not in (*parts, "figures", "name") and value is not None}
+    return known(Claim, {**texts, "name": name}, str(path), **parts, figures=tuple(figures))
 
 
 def known(cls: type, given, where: str, **more):

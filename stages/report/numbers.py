@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 
 from stages.report.inputs import Metrics, Name, Value
@@ -61,6 +62,11 @@ def spread(value: Value) -> str:
     decimals = len(shown.partition(".")[2])
     text = f"{value.sd:,.{decimals}f}"
     return text if float(text.replace(",", "")) else number(value.sd, 1)
+
+
+def median(value: Value) -> str:
+    """The median over seeds; nothing where their values were not kept, or there are fewer than three, whose median is their mean."""
+    return number(statistics.median(value.values)) if len(value.values) > 2 else ""
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,20 @@ from urllib.parse import quote
 
 import jinja2
 
+from stages import verdicts
 from stages.params import NO_FEATURES, leaves
 from stages.report import charts, numbers
 from stages.report.compare import dataset_entry, run_lines
 from stages.report.factorial import squares
-from stages.report.inputs import Claim, Inputs, Metrics, Name, Run, Table, Value
+from stages.report.inputs import Claim, ClaimFigure, Inputs, Metrics, Name, Run, Table, Value
+from stages.report.mathml import mathml
 from stages.report.numbers import name_of
 from stages.report.studies import PROFILES, Beyond, Study, answers
 
 TEMPLATES = Path(__file__).parent / "templates"
 ASSETS = ("style.css", "charts.js", "icon.svg")
 
+CLAIMS = 33  # in the list, C01 to C33
 COLLAPSED = 0.1  # nats: a KL below it is that of a code without use
 
 # order and words of the domains
@@ -75,7 +78,7 @@ def render(inputs: Inputs, beyond: Beyond | None = None) -> dict[str, str]:
     if unary:
         page("pages/bigbigan.html", "factorial.html", squares=unary, profiles=PROFILES)
     if inputs.claims:
-        page("pages/claims.html", "claims.html", claims=[(claim, claim_chart(claim)) for claim in inputs.claims])
+        page("pages/claims.html", "claims.html", **claims_context(inputs.claims))
     page("pages/validation.html", "validation.html", datasets=list(inputs.datasets.values()))
     page("pages/glossary.html", "glossary.html", entries=glossary(inputs))
     return pages
@@ -90,6 +93,7 @@ def environment(names: dict[str, Name], nav: list[dict]) -> jinja2.Environment:
         "number": numbers.number,
         "figure": numbers.figure,
         "spread": numbers.spread,
+        "median": numbers.median,
         "words": numbers.words,
         "tick": charts.tick,
         "plain": plain,
@@ -111,10 +115,18 @@ def environment(names: dict[str, Name], nav: list[dict]) -> jinja2.Environment:
     return env
 
 
-def claim_chart(claim: Claim) -> charts.Chart | None:
-    if not claim.lines:
-        return None
-    return charts.line_chart(claim.title, [(label, f"s{i % charts.COLOURS}", points) for i, (label, points) in enumerate(claim.lines)])
+def claims_context(claims: list[Claim]) -> dict:
+    """Every claim with its formula and charts, how many came out which way, and which of the list have neither entry nor record."""
+    shown = [(claim, mathml(claim.formula) if claim.formula else "", [claim_chart(figure) for figure in claim.figures]) for claim in claims]
+    counts = [(verdict, sum(claim.verdict == verdict for claim in claims)) for verdict in (verdicts.HOLDS, verdicts.FAILS, verdicts.OPEN)]
+    known = {claim.name for claim in claims}
+    return {"claims": shown, "counts": counts, "absent": [f"C{i:02}" for i in range(1, CLAIMS + 1) if f"c{i:02}" not in known]}
+
+
+def claim_chart(figure: ClaimFigure) -> charts.Chart:
+    styled = [(label, f"s{i % charts.COLOURS}" + (" held" if i >= charts.COLOURS else ""), points)
+              for i, (label, points) in enumerate(figure.lines)]
+    return charts.line_chart(figure.title, styled, figure.x, figure.log_x, figure.path)
 
 
 def run_address(name: str) -> str:
@@ -272,7 +284,11 @@ def glossary(inputs: Inputs) -> list[dict]:
 
 
 def sampled(chart: charts.Chart, rows: int = 10) -> list[tuple[float, list[float | None]]]:
-    """About ten (step, value of each line there) of a chart; a line not logged at a step shows its last value before it."""
+    """About ten (step, value of each line there) of a chart; a line not logged at a step shows its last value before it. Of a path: the
+    place (x, y) of each line there."""
+    if chart.path:
+        last = max(len(line.data) for line in chart.lines) - 1
+        return [(i, [line.data[min(i, len(line.data) - 1)] for line in chart.lines]) for i in charts.thinned(list(range(last + 1)), rows)]
     steps = sorted({step for line in chart.lines for step, _ in line.data})
     found = []
     for step in charts.thinned(steps, rows):

@@ -222,6 +222,7 @@ class _Steps:
         self.parameters = {p.name: _phase_parameters(model, p) for p in model.phases}
         self.all = [p for p in model.parameters() if p.requires_grad]
         self.optimizers = {p.name: self._optimizer(p) for p in model.phases}
+        self.averages = {p.name: self._averaged(p) for p in model.phases}
 
     def _optimizer(self, phase: Phase) -> torch.optim.Optimizer:
         s = self.settings
@@ -253,12 +254,13 @@ class _Steps:
                 autocast = torch.autocast(self.device.type, torch.bfloat16) if s.autocast and not phase.fp32 else contextlib.nullcontext()
                 with autocast, self.among.noise():
                     loss, parts = model.loss(batch, phase.name, step)
-                optimizer.zero_grad(set_to_none=True)
+                for p in active:
+                    p.grad = None
                 loss.backward(self.among.weight)
                 self.among.add_gradients(active)
                 if s.clip_value:
                     torch.nn.utils.clip_grad_value_(active, s.clip_value)
-                norm = torch.nn.utils.clip_grad_norm_(active, s.clip_norm or math.inf)
+                norm = _clipped_norm(active, s.clip_norm)
                 prefix = "" if len(model.phases) == 1 else f"{phase.name}_"
                 values = self.among.mean({"loss": loss.item(), **{f"{prefix}{k}": v.item() for k, v in parts.items()}})
                 _finite({**values, "gradient norm": norm.item()}, phase.name, step)
@@ -272,15 +274,24 @@ class _Steps:
             p.requires_grad_(True)
         return self.batches.size, terms
 
-    @torch.no_grad()
-    def _average(self, phase: Phase) -> None:
+    def _averaged(self, phase: Phase) -> tuple[list[Tensor], ...]:
+        """Averages and their parameters, copies and their buffers, of what the phase changes."""
+        found = ([], [], [], [])
         for name, averaged in getattr(self.model, "averages", {}).items():
             if not phase.modules or name in phase.modules:
                 source, target = getattr(self.model, name), getattr(self.model, averaged)
-                for p, q in zip(source.parameters(), target.parameters(), strict=True):
-                    q.lerp_(p, 1 - self.settings.ema)
-                for p, q in zip(source.buffers(), target.buffers(), strict=True):
-                    q.copy_(p)
+                tensors = (target.parameters(), source.parameters(), target.buffers(), source.buffers())
+                for kept, more in zip(found, tensors, strict=True):
+                    kept.extend(more)
+        return found
+
+    @torch.no_grad()
+    def _average(self, phase: Phase) -> None:
+        averages, parameters, copies, buffers = self.averages[phase.name]
+        if averages:
+            torch._foreach_lerp_(averages, parameters, 1 - self.settings.ema)
+        if copies:
+            torch._foreach_copy_(copies, buffers)
 
     def save(self, facts: dict, tensors: dict[str, Tensor]) -> None:
         for name, optimizer in self.optimizers.items():
@@ -308,9 +319,18 @@ def _phase_parameters(model: Model, phase: Phase) -> list[torch.nn.Parameter]:
     return list(found.values())
 
 
+def _clipped_norm(parameters: list[torch.nn.Parameter], bound: float | None) -> Tensor:
+    """Norm of the gradients, which are shortened to `bound` where there is one."""
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if bound:
+        torch.nn.utils.clip_grads_with_norm_(parameters, bound, norm)
+    return norm
+
+
 def decay(kind: str, step: int, steps: int) -> float:
-    """Factor on the learning rate: 1 at the first step, towards 0 at the last."""
-    return {"none": 1.0, "linear": 1 - step / steps, "cosine": 0.5 * (1 + math.cos(math.pi * step / steps))}[kind]
+    """Factor on the learning rate: 1 at the first step, towards 0 at the last; `late` falls from the middle on."""
+    left = 1 - step / steps
+    return {"none": 1.0, "linear": left, "late": min(1.0, 2 * left), "cosine": 0.5 * (1 + math.cos(math.pi * step / steps))}[kind]
 
 
 def _finite(terms: Mapping[str, float], phase: str, step: int) -> None:

@@ -21,7 +21,7 @@ class TrainSettings:
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = field("adam")
     lr: float = field(1e-3, above=0.0)
     lr_scale: dict[str, float] = field({}, above=0.0, doc="factor on lr, by name of phase")
-    lr_decay: Literal["none", "linear", "cosine"] = field("none", doc="to zero at the last step")
+    lr_decay: Literal["none", "linear", "late", "cosine"] = field("none", doc="to zero at the last step; late: from the middle on")
     betas: tuple[float, float] = field((0.9, 0.999), low=0.0, high=1.0)
     weight_decay: float = field(0.0, low=0.0)
     clip_norm: float | None = field(None, above=0.0, doc="the gradient norm of a phase is clipped to this")

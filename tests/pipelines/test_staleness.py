@@ -29,6 +29,15 @@ def test_small_project(project):
     assert found["runs.vae.dataset"].stale == found["runs.vae.dataset"].readers == ("train@vae",)
 
 
+def test_a_table_without_entries_has_no_leaf(project):
+    """What dvc.yaml makes stages of cannot be changed into anything as long as it is empty."""
+    with (project / "params.yaml").open("a") as params, (project / "dvc.yaml").open("a") as stages:
+        params.write("comparisons: {}\n")
+        stages.write("  compare:\n    foreach: ${comparisons}\n    do:\n      cmd: python work.py compare ${item.run} --out ${key}\n")
+    found = [effect.leaf for effect in effects(project)]
+    assert "comparisons" not in found and "train.lr" in found
+
+
 def test_a_use_that_is_not_foreseen_is_found_leaf_by_leaf(project):
     """Brackets are DVC's other way to write item.dataset; the experiment, which looks for the first, must still see what they do."""
     text = (project / "dvc.yaml").read_text()

@@ -194,7 +194,11 @@ class Evaluation(Kind):
     def cover(self, x) -> dict[str, float]:
         if not hasattr(self.net, "logits"):
             return {}
-        return distribution.class_cover(array(torch.cat([self.net.logits(part) for part in x.split(ROWS)]).softmax(1)))
+        probabilities = array(torch.cat([self.net.logits(part) for part in x.split(ROWS)]).softmax(1))
+        metrics = distribution.class_cover(probabilities)
+        if "stacked" in self.data.meta:
+            metrics |= distribution.class_modes(probabilities.argmax(1), self.y["train"][self.rows["train"]], self.classes)
+        return metrics
 
     def densities(self, width: int | None) -> dict[str, dict[str, float]]:
         """Exact negative log-likelihoods of explicit densities, under the names of the bounds that stand beside them."""
@@ -270,7 +274,7 @@ class Evaluation(Kind):
                           [[str(i), *row.tolist()] for i, row in enumerate(table)], "Test images.")
 
     def class_table(self, made, names, gallery):
-        if self.net is None or not hasattr(self.net, "logits") or not self.labelled:
+        if self.net is None or not hasattr(self.net, "logits") or not self.labelled or self.classes > 100:
             return
         counts = {}
         for title, x in (("samples", made), ("test", self.x["test"])):

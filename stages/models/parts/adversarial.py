@@ -6,6 +6,7 @@ logits of generated ones); penalties and constraints on the discriminator are ap
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import torch
@@ -86,6 +87,11 @@ def interpolated(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor)
     between = torch.lerp(fake.detach(), real.detach(), share).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return (gradient.flatten(1).square().sum(1).add(1e-12).sqrt() - 1).square().mean()  # the root's slope at 0 is infinite
+
+
+def full_precision(x: Tensor, wanted: bool = True) -> contextlib.AbstractContextManager:
+    """Out of autocast where `wanted`: gradients of gradients are taken in float32, while the step's other terms may be in bfloat16."""
+    return torch.autocast(x.device.type, enabled=False) if wanted else contextlib.nullcontext()
 
 
 @torch.no_grad()

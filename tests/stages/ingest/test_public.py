@@ -271,6 +271,22 @@ def test_idx_sets_keep_train_and_test(publish, name, label):
         publish(name, {**files, "t10k-labels-idx1-ubyte.gz": idx(labels[:1])})
 
 
+def test_stacked_digits_are_three_digits_of_their_own_split_as_channels(publish):
+    images, labels = np.arange(12, dtype=np.uint8)[:, None, None].repeat(4, 1).repeat(4, 2), np.arange(12, dtype=np.uint8) % 10
+
+    def idx(array):
+        return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+    files = {f"{p}-images-idx3-ubyte.gz": idx(images + by) for p, by in (("train", 0), ("t10k", 100))} | {
+        f"{p}-labels-idx1-ubyte.gz": idx(labels) for p in ("train", "t10k")}
+    table, out = publish("mnist", files, stacked=60)
+    pixels = np.load(out / "images.npy")
+    assert table["split"].to_list() == ["train"] * 60 + ["test"] * 10 and pixels.shape == (70, 4, 4, 3)
+    assert (pixels[:60] < 12).all() and (pixels[60:] >= 100).all()
+    first = pixels[:, 0, 0].astype(int) % 100 % 10
+    assert table["label"].to_list() == ["".join(map(str, row)) for row in first] and len(set(table["label"])) > 50
+
+
 def test_usps_from_sparse_text(publish):
     line = "8 1:-1 2:1 256:0\n"
     table, out = publish("usps", {"usps.bz2": bz2.compress(line.encode() * 2), "usps.t.bz2": bz2.compress(line.encode())})

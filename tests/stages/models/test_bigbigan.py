@@ -149,6 +149,16 @@ def test_the_lazy_penalty_is_on_real_pairs_in_image_and_latent():
     assert due[0].item() == pytest.approx((plain + 4 * penalty).item(), rel=1e-5)
 
 
+def test_the_penalty_stays_in_float32_where_the_rest_is_in_bfloat16():
+    net = model(gamma=0.5, stochastic=False)
+    torch.manual_seed(5)
+    with torch.autocast("cpu", torch.bfloat16):
+        x, inferred = (t.detach().requires_grad_() for t in net.pairs(batch()["images"])[:2])
+        found = loss(net, "d", 0)[1]["r1"]
+    by = torch.autograd.grad(sum(s.sum() for s in net.discriminator(x, inferred)[0].values()), (x, inferred))
+    assert found.item() == pytest.approx(0.25 * sum(g.flatten(1).square().sum(1) for g in by).mean().item(), rel=1e-5)
+
+
 def test_reconstructions_are_of_the_averages_and_of_the_code_that_the_head_finds():
     net, x = model(categories=3), batch()["images"]
     c = F.one_hot(net.clusters(x).argmax(1), 3).float()

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from stages.models.gan import Config, Model
-from stages.models.parts.adversarial import GENERATOR_LOSSES, OBJECTIVES
+from stages.models.parts.adversarial import GENERATOR_LOSSES, OBJECTIVES, interpolated
 from stages.settings import InputError
 from stages.train.checkpoints import Store
 from stages.train.loop import DivergedError, train
@@ -44,12 +44,29 @@ def test_lazy_penalty_counts_for_the_steps_it_skips():
     assert skipped.item() == pytest.approx(plain.item(), rel=1e-6) and "r1" not in others
     between, terms = loss(model(penalty="interpolates", gamma=10.0, penalty_every=1), "d", 3)
     assert between.item() == pytest.approx((plain + terms["interpolates"]).item(), rel=1e-5) and terms["interpolates"] > 0
-    assert model(penalty="interpolates").phases[0].fp32 and not model(penalty="clip").phases[0].fp32
+
+
+def test_penalties_stay_in_float32_where_the_rest_is_in_bfloat16():
+    def both(step=0, **changes):
+        net = model(hidden=(32,), **changes)
+        exact = loss(net, "d", step)[1]
+        with torch.autocast("cpu", torch.bfloat16):
+            return net, exact, loss(net, "d", step)[1]
+
+    _, exact, mixed = both(gamma=0.5)
+    assert mixed["r1"].item() == exact["r1"].item()
+    _, exact, mixed = both(3, gamma=0.5)
+    assert mixed["loss"].item() != exact["loss"].item() and mixed["loss"].item() == pytest.approx(exact["loss"].item(), rel=0.02)
+    net, _, mixed = both(penalty="interpolates", gamma=10.0)
+    torch.manual_seed(5)
+    with torch.autocast("cpu", torch.bfloat16):
+        made = net.generate(torch.randn(6, 2), net.generator)
+    assert mixed["interpolates"].item() == pytest.approx(10 * interpolated(net.logit, batch()["images"], made).item(), rel=1e-5)
 
 
 def test_objective_switch_and_number_of_discriminator_steps():
     values = {round(loss(model(objective=objective), "g")[0].item(), 6) for objective in OBJECTIVES}
-    assert len(values) == 4 and len(GENERATOR_LOSSES) == 3  # the hinge generator's loss is the Wasserstein one
+    assert len(values) == 5 and len(GENERATOR_LOSSES) == 3  # the hinge generator's loss is the Wasserstein one
     assert [(p.name, p.repeat) for p in model(discriminator_steps=5).phases] == [("d", 5), ("g", 1)]
 
 

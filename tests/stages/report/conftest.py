@@ -129,11 +129,20 @@ def build(folder: Path, mark: str = "", without: tuple[str, ...] = ()) -> Path:
                     "dataset": {"domain": DOMAINS[dataset]}, "machine": {"processor": "p" + mark},
                 },
             )
-    words = {key: f"the {key}{mark}" for key in ("statement", "source", "done", "turn", "rule")}
-    check = {"what": "growth" + mark, "measured": 1.005, "expected": 1.0, "tolerance": 1e-3, "passes": False}
+    words = {key: f"the {key}{mark}" for key in ("statement", "source", "done", "turn", "changes", "rule")}
+    check = {"what": "growth" + mark, "measured": 1.005, "expected": 1.0, "tolerance": 1e-3, "passes": False, "relation": "equal to",
+             "interval": [1.004, 1.006]}
+    both = {**check, "measured": "infinite", "expected": "infinite", "relation": "at least", "passes": True, "interval": None}
     lines = [{"label": "radius" + mark, "points": [[0, 1.0], [1, 1.2], [2, None], [3, 1.7]]}]
-    figure = {"title": "Distance" + mark, "lines": lines}
-    write(reports / "claims" / "c10.json", {**words, "verdict": "does not hold", "checks": [check], "figure": figure})
+    figures = [{"title": "Distance" + mark, "x": "time" + mark, "log_x": False, "path": False, "lines": lines},
+               {"title": "Path" + mark, "x": "x", "log_x": False, "path": True,
+                "lines": [{"label": "p", "points": [[0, 1], [1, 0], [0, -1]]}]}]
+    formula = r"r_{t + 1} = \text{" + mark.replace("}", "") + r"} \sqrt{2}"
+    write(reports / "claims" / "c10.json", {**words, "claim": "c10", "kind": "E", "formula": formula, "verdict": "does not hold",
+                                            "seeds": [0, 1], "checks": [check, both], "tests": [], "figures": figures})
+    test = {"what": "gap" + mark, "mean": 0.5, "interval": [0.4, 0.6], "effect": 3.0, "p": 1e-4, "differences": [0.5, 0.4, 0.6, 0.5, 0.5]}
+    write(reports / "claims" / "c12.json", {**words, "claim": "c12", "kind": "D", "formula": "k < l", "p": 1e-4, "seeds": [0, 1, 2, 3, 4],
+                                            "checks": [], "tests": [test], "figures": []})
     for name, domain in DOMAINS.items():
         validation(reports / "validation" / name, name, domain, mark, success=name != "kg")
     return folder

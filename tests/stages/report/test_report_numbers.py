@@ -7,7 +7,7 @@ import pytest
 from stages.report import charts
 from stages.report.compare import metric_line
 from stages.report.inputs import Curves, Metrics, Name, Value
-from stages.report.numbers import figure, number, outcome, spread
+from stages.report.numbers import figure, median, number, outcome, spread
 from stages.report.pages import TEMPLATES
 
 
@@ -51,6 +51,12 @@ def test_number(value, shown):
 )
 def test_spread_has_the_decimals_of_the_mean(value, shown):
     assert spread(value) == shown
+
+
+def test_the_median_is_of_three_seeds_and_more_whose_values_were_kept():
+    assert median(Value(4.0, 3.6, 3, values=(2.0, 8.2, 1.8))) == "2.00"
+    assert median(Value(4.0, 3.6, 4, values=(1.0, 2.0, 4.0, 9.0))) == "3.00"
+    assert median(Value(4.0, 3.6, 3)) == median(Value(4.0, 3.6, 2, values=(2.0, 6.0))) == median(Value(4.0)) == ""
 
 
 def test_counted_things_are_whole():

@@ -214,6 +214,13 @@ def test_a_run_without_metrics_is_named_and_the_rest_stands(make, monkeypatch):
 def test_a_claim_shows_its_verdict_and_its_numbers_and_an_untested_one_says_so(make, monkeypatch):
     page = render(make(), monkeypatch)["pages/claims.html"]
     assert "does not hold" in page.text and "the statement" in page.text and "1.005" in page.text and "not tested yet" in page.text
+    assert "at least infinite" in page.text and "Not tested yet, or only in a larger profile: C01, C02" in page.text
+
+
+def test_a_claim_of_a_larger_profile_is_shown_with_the_verdict_of_all_of_its_kind(make, monkeypatch):
+    page = render(make(), monkeypatch)["pages/claims.html"]
+    assert "holds: 1, does not hold: 1, not decided at this scale: 0" in page.text
+    assert "p of the claim 0.000100, after Holm's correction 0.00150" in page.text
 
 
 def test_the_page_of_a_removed_run_vanishes(make, monkeypatch):

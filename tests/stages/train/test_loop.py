@@ -284,6 +284,7 @@ def test_moving_average_of_weights():
 
 def test_learning_rate_decay_by_value():
     assert [decay("linear", s, 4) for s in range(4)] == [1, 0.75, 0.5, 0.25]
+    assert [decay("late", s, 4) for s in range(4)] == [1, 1, 1, 0.5]
     assert decay("cosine", 2, 4) == pytest.approx(0.5) and decay("none", 3, 4) == 1
 
 
