@@ -77,15 +77,10 @@ def test_the_main_effects_of_the_two_scores_by_hand(tmp_path):
 
 
 def test_c12_holds_and_a_wrong_optimum_turns_it(monkeypatch):
-    settings, tape = discriminator.C12(steps=(10, 100, 400)), []
-    train = discriminator.trained
-    monkeypatch.setattr(discriminator, "trained", lambda *a, **k: tape.append(train(*a, **k)) or tape[-1])
-    seeds = list(range(5))
+    settings, seeds = discriminator.C12(steps=(10, 100, 400)), list(range(5))
     assert verdict(discriminator.c12(settings, seeds)) == "holds"
-    wrong = discriminator.Sampled(32).validate  # V of the discriminator against a V* with the densities swapped
-    monkeypatch.setattr(discriminator, "optimal", lambda p, q: q / (p + q))
-    monkeypatch.setattr(discriminator, "trained", train)
-    assert wrong({})["loss"] >= 0 and verdict(discriminator.c12(settings, seeds)) == "does not hold"
+    monkeypatch.setattr(discriminator, "optimal", lambda p, q: q / (p + q))  # V is held against that of the swapped densities
+    assert verdict(discriminator.c12(settings, seeds)) == "does not hold"
 
 
 def test_the_sequences_are_those_of_the_problems():
