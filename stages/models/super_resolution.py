@@ -63,7 +63,7 @@ class Bicubic(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         b, c, h, w = x.shape
         padded = F.pad(x.reshape(b * c, 1, h, w), (2, 2, 2, 2), mode="replicate")
-        return F.pixel_shuffle(F.conv2d(padded, self.kernel), self.scale).view(b, c, h * self.scale, w * self.scale)
+        return F.pixel_shuffle(F.conv2d(padded, self.kernel), self.scale).reshape(b, c, h * self.scale, w * self.scale)
 
 
 class Generator(nn.Module):
