@@ -11,8 +11,9 @@ or, with cycle_loss l2, squared (as an ablation: blurred returns cost little). T
 undoes has the same loss.
 
 Deviations: normalisation by batch in place of by image, so that pictures may go through in tiles; sources and targets of different channels
-may be translated, without the identity term then; networks are small. Translations are of a moving average of the generators' weights,
-which the paper does not have: the last weights of a game swing.
+may be translated, without the identity term then; networks are small, and a linear map of each pixel's channels goes past them: without it,
+and with a halving, digits came back as other digits. Translations are of a moving average of the generators' weights, which the paper does
+not have: the last weights of a game swing.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Config:
     channels: int = field(16, low=1, high=1024, doc="of the generators at full size; twice as many at each halving")
     blocks: int = field(3, low=0, high=64)
     halvings: int = field(1, low=0, high=6)
+    start: Literal["random", "identity"] = field("random", doc="identity: generators that leave images nearly as they are, for domains "
+                                                 "that share their colours")
     batch_norm: bool = field(True)
     objective: Literal["least_squares", "nonsaturating"] = field("least_squares")
     cycle: float = field(10.0, low=0.0, doc="weight of the cycle; 0: none")
@@ -70,8 +73,8 @@ class Model(Base):
         if config.identity and a != b:
             raise InputError(f"model.identity: sources have {a} channels and targets {b}, so that neither's images can go where the "
                              "other's do; write identity: 0")
-        self.generator, self.inverse = (ResidualTranslator(c, d, config.channels, config.blocks, config.halvings, config.batch_norm)
-                                        for c, d in ((a, b), (b, a)))
+        self.generator, self.inverse = (ResidualTranslator(c, d, config.channels, config.blocks, config.halvings, config.batch_norm,
+                                                           config.start == "identity") for c, d in ((a, b), (b, a)))
         self.source_discriminator, self.target_discriminator = (
             patch_discriminator(c, config.critic_channels, config.critic_halvings, config.batch_norm) for c in (a, b))
         self.source_pool, self.target_pool = (Pool(config.pool, shape) for shape in shapes)

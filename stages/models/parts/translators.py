@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from stages.settings import InputError
 
+STEEP = 2.8  # sigmoid(2.8 (2 x - 1)) is within 0.06 of x on [0, 1]
+
 
 def convolution(a: int, b: int, norm: bool, stride: int = 1, activation: Callable[[], nn.Module] | None = nn.ReLU) -> nn.Sequential:
     """A 3 x 3 convolution with its normalisation and activation, where there are any."""
@@ -51,9 +53,10 @@ class ResidualTranslator(nn.Module):
     """Down `halvings` times, residual blocks, up again: CycleGAN's generator. [B, a, H, W] -> [B, b, H, W] in (0, 1).
 
     A linear map of each pixel's channels goes past all of it, and what is added to it begins small: what keeps its place is learnt first.
+    `identity`: where channels are equal that map begins as one that leaves images nearly as they are.
     """
 
-    def __init__(self, a: int, b: int, channels: int, blocks: int, halvings: int, norm: bool):
+    def __init__(self, a: int, b: int, channels: int, blocks: int, halvings: int, norm: bool, identity: bool = False):
         super().__init__()
         widths = [channels * 2**i for i in range(halvings + 1)]
         layers = [convolution(a, channels, norm)]
@@ -63,6 +66,10 @@ class ResidualTranslator(nn.Module):
         self.net, self.past = nn.Sequential(*layers, nn.Conv2d(channels, b, 3, 1, 1)), nn.Conv2d(a, b, 1)
         with torch.no_grad():
             self.net[-1].weight.mul_(0.1)
+            if identity:
+                nn.init.dirac_(self.past.weight)
+                self.past.weight.mul_(STEEP)
+                nn.init.zeros_(self.past.bias)
         self.multiple = 2**halvings
         self.halo = self.multiple * (2 * blocks + 4)
 

@@ -9,11 +9,12 @@ from PIL import Image
 
 from stages.command import command
 from stages.evaluate import __main__ as stage
-from stages.evaluate import tiles, translate
+from stages.evaluate import pictures, tiles, translate
+from stages.evaluate.gallery import Gallery
 from stages.evaluate.kinds import two_domains
 from stages.evaluate.kinds.base import Setting
 from stages.evaluate.settings import EvaluateSettings
-from stages.files import write_json
+from stages.files import read_json, write_json
 from stages.models import cyclegan, pix2pix, super_resolution
 from stages.prepared import Prepared
 from stages.runs import save_tensors
@@ -193,3 +194,27 @@ def test_too_few_images_are_told(inverted, tmp_path):
     np.save(tmp_path / "test.source.npy", np.zeros((1, 8, 8, 1), np.uint8))
     with pytest.raises(InputError, match="1 and 50 test images of the two domains are too few"):
         two_domains.Evaluation(Setting(Prepared(tmp_path), {}, EvaluateSettings(), None))
+
+
+def test_without_a_truth_there_is_no_error_but_what_comes_back(inverted, tmp_path):
+    for name in ("source", "labels"):
+        np.save(tmp_path / f"test.{name}.npy", np.load(tmp_path / f"test.{name}.npy")[:20])  # piles of different sizes
+    about = read_json(tmp_path / "meta.json")
+    write_json(tmp_path / "meta.json", {**about, "truth": False, "task": "domains"})
+    evaluation = two_domains.Evaluation(Setting(Prepared(tmp_path), {}, EvaluateSettings(), Reader()))
+    found = evaluation.measure(Fixed(lambda x: 1 - x, lambda x: 1 - x), 0)
+    assert not {"l1", "psnr_y", "l1_back", "discolouration"} & set(found) and found["cycle_error_back"] < 1e-6 and found["fid"] > 0
+    assert "l1" not in evaluation.baselines(Fixed(lambda x: 1 - x, lambda x: 1 - x), None)["unchanged"]
+
+
+def test_the_page_shows_source_translation_return_and_truth(inverted):
+    gallery = Gallery()
+    inverted.exhibit(Fixed(lambda x: 1 - x, lambda x: 1 - x), gallery, 0)
+    shown = {name: pixels for name, pixels in gallery.images}
+    assert set(shown) == {"translations.png", "back.png"}
+    page = shown["translations.png"].astype(int)
+    gap = (page == pictures.BORDER).all((1, 2)).argmin()
+    row = (len(page) - gap) // 4
+    first, second, third, fourth = (page[gap + i * row : (i + 1) * row] for i in range(4))
+    assert (first == third).all() and (second == fourth).all() and np.abs(first - second).mean() > 20
+    assert [t["title"] for t in gallery.details["tables"]] == ["Labels before and after translation"]

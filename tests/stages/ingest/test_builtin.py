@@ -165,3 +165,17 @@ def test_a_sum_hides_in_two_marked_numbers_and_a_season_repeats(take):
         basis = np.stack([np.sin(2 * np.pi * t / period), np.cos(2 * np.pi * t / period)], 1)
         left.append(np.abs(row - basis @ np.linalg.lstsq(basis, row, rcond=None)[0]).max())
     assert max(left) < 1e-4
+
+
+def test_photographs_are_whole_in_one_split(take):
+    _, out = take("images", "builtin", "photographs", size=64, stride=64, block=64)
+    table = pl.read_parquet(out / "images.parquet")
+    split = dict(table.select("group", "split").unique().rows())
+    assert split == {"astronaut": "train", "china": "train", "flower": "train", "rocket": "valid", "chelsea": "test", "coffee": "test"}
+    assert (table["group"] == table["domain"]).all() and len(table) == 326 and table["image_id"].n_unique() == 326
+
+
+def test_patches_are_kept_together_by_block_or_by_photograph(take):
+    blocks, photographs = (pl.read_parquet(take("images", "builtin", "photo_patches", size=64, stride=64, block=64, **options)[1]
+                                           / "images.parquet")["group"].n_unique() for options in ({}, {"split_by": "photograph"}))
+    assert blocks == 120 and photographs == 2

@@ -95,3 +95,10 @@ def test_what_cannot_be_translated_is_one_line():
         model({"shape": [16, 16, 1]})
     with pytest.raises(InputError, match="model.halvings: 4 halvings of images of 8x8; allowed: at most 3"):
         model(halvings=4)
+
+
+def test_generators_may_begin_as_nearly_the_identity():
+    x = torch.rand(4, 3, 8, 8)
+    colours = {"shape": [8, 8, 3], "source_shape": [8, 8, 3]}
+    near, far = ((model(colours, start=s, batch_norm=False).generator(x) - x).abs().mean() for s in ("identity", "random"))
+    assert near < 0.08 < far
