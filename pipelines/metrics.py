@@ -11,11 +11,12 @@ METRICS = "reports/metrics"
 
 @dataclass(frozen=True)
 class Value:
-    """A metric over seeds: mean (None where it is not defined), standard deviation (None for one seed), number of seeds."""
+    """A metric over seeds: mean (None where it is not defined), standard deviation (None for one seed), number and value of the seeds."""
 
     mean: float | None
     sd: float | None = None
     n: int = 1
+    values: tuple[float, ...] = ()
 
 
 def values(content: Mapping) -> dict[tuple[str, str], Value]:
@@ -27,7 +28,9 @@ def values(content: Mapping) -> dict[tuple[str, str], Value]:
 
 def value(entry: Mapping) -> Value:
     mean, sd, n = entry["mean"], entry.get("sd"), entry.get("n", 1)
-    return Value(float(mean) if is_number(mean) else None, float(sd) if is_number(sd) else None, n if isinstance(n, int) and n > 0 else 1)
+    each = entry.get("values")
+    return Value(float(mean) if is_number(mean) else None, float(sd) if is_number(sd) else None, n if isinstance(n, int) and n > 0 else 1,
+                 tuple(each) if isinstance(each, list) and all(map(is_number, each)) else ())
 
 
 def is_number(value) -> bool:
