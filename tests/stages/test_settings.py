@@ -112,7 +112,7 @@ def test_params_mistakes(tmp_path, old, new, expected):
         (
             "family: vae",
             "family: translation",
-            "runs.r.dataset: family translation reads triples, but a is of domain images (images, points, two_domains)",
+            "runs.r.dataset: family translation reads triples, but a is of domain images (images, points, series, two_domains)",
         ),
         (
             "features: none",
