@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 
 @dataclass(frozen=True)
 class Timed:
@@ -26,6 +28,13 @@ def timed(run: Callable[[], object]) -> Timed:
 def alternate(peer: Callable[[int], Timed], ours: Callable[[int], Timed], pairs: int) -> list[tuple[Timed, Timed]]:
     """`pairs` pairs of runs in turn, each given its number as a seed."""
     return [(peer(i), ours(i)) for i in range(pairs)]
+
+
+def in_convolutions(run: Callable[[], object]) -> float:
+    """Seconds that `run` spends inside convolutions, forwards and backwards, by the profiler: what no loop around them can save."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        run()
+    return sum(event.self_cpu_time_total for event in profile.key_averages() if "conv" in event.key) / 1e6
 
 
 def closing_line(name: str, peer: list[float], ours: list[float], quality_peer: float, quality_ours: float, unit: str, **more) -> str:
