@@ -84,6 +84,9 @@ def summarised(values: list[dict[str, float]]) -> dict[str, dict]:
 def evaluate(name: str, folder: Path, data: Prepared, features: Path | None, settings: EvaluateSettings) -> tuple[dict, Gallery]:
     """The metrics file's content and the run's gallery. Baselines are measured once, beside the first seed's model."""
     run = read_json(folder / "run.json")
+    if settings.probe == "required" and data.meta.get("classes", 0) < 2:  # asked after training, which says it too
+        raise InputError(f"run {name}: evaluate.probe is required, but {data.folder} has labels of {data.meta.get('classes', 0)} classes, "
+                         "and a probe needs 2; label the dataset (docs/data.md) or write probe: auto")
     kind = choose(data.meta["kind"], kinds(), f"{data.folder}/meta.json: kind", "kind of data to evaluate")
     net, weights = feature_net(features, data.meta)
     evaluation: Kind = importlib.import_module(f"stages.evaluate.kinds.{kind}").Evaluation(Setting(data, run["model"], settings, net))

@@ -111,6 +111,10 @@ class Model(Base):
         if config.spectral:
             spectral(self.discriminator)
         self.generator_average = copy.deepcopy(self.generator).requires_grad_(False)
+        if self.codes.categories:  # its clusters of real images are read with averages too
+            self.averages = {**self.averages, "discriminator": "discriminator_average", "head": "head_average"}
+            self.discriminator_average = copy.deepcopy(self.discriminator).requires_grad_(False)
+            self.head_average = copy.deepcopy(self.head).requires_grad_(False)
         self.phases = (Phase("d", tuple(critic), repeat=config.discriminator_steps), Phase("g", ("generator",)))
 
     def begin(self, data, seed):
@@ -131,11 +135,11 @@ class Model(Base):
             out = net(z)
         return out.float() if self.what == "points" else torch.sigmoid(out.float()).view(-1, *self.shape)
 
-    def trunk(self, x: Tensor) -> Tensor:
-        """phi(x), the discriminator up to its last layer: [B, C, H, W] or [B, 2] -> [B, width]."""
+    def trunk(self, x: Tensor, net: nn.Sequential | None = None) -> Tensor:
+        """phi(x), the discriminator (or `net`) up to its last layer: [B, C, H, W] or [B, 2] -> [B, width]."""
         if self.what == "images":
             x = 2 * (x if self.config.channels else x.flatten(1)) - 1
-        return self.discriminator[:-1](x)
+        return (net or self.discriminator)[:-1](x)
 
     def logit(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """a(x), or a(x, y) by projection: [B, ...] -> [B]."""
@@ -189,8 +193,8 @@ class Model(Base):
                     clip(getattr(self, name), self.config.clip)
 
     def clusters(self, x: Tensor) -> Tensor:
-        """Logits of the categorical code that the head finds: [B, C, H, W] -> [B, categories]."""
-        return self.head(self.trunk(x))[:, : self.codes.categories]
+        """Logits of the categorical code that the averaged head finds: [B, C, H, W] -> [B, categories]."""
+        return self.head_average(self.trunk(x, self.discriminator_average))[:, : self.codes.categories]
 
     def drawn(self, net: nn.Module, n: int, generator: torch.Generator | None, of: Tensor | None) -> Tensor:
         device = next(self.parameters()).device

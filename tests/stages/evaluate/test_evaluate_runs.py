@@ -228,9 +228,12 @@ def test_every_training_seed_draws_its_own_samples(tmp_path, monkeypatch):
     assert metrics["sharpness"]["sd"] > 0  # equal models: all that differs is what they drew
 
 
-def test_images_without_labels_are_measured_as_far_as_they_go(tmp_path, monkeypatch):
+def test_images_without_labels_are_measured_as_far_as_they_go(tmp_path, monkeypatch, capsys):
     data = digits(tmp_path / "data", labelled=False)
-    metrics, _ = results(call(tmp_path, monkeypatch, write_run(tmp_path / "m" / "vae", "vae", data), data), "vae")
+    run = write_run(tmp_path / "m" / "vae", "vae", data)
+    line = refused(capsys, tmp_path, monkeypatch, run, data, probe="required")
+    assert "run vae: evaluate.probe is required, but" in line and "labels of 0 classes, and a probe needs 2" in line
+    metrics, _ = results(call(tmp_path, monkeypatch, run, data), "vae")
     assert metrics["headline"] == "elbo" and "probe_accuracy" not in metrics and "reconstruction_mse" in metrics["baselines"]["pca"]
 
 

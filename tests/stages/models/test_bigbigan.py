@@ -170,6 +170,17 @@ def test_reconstructions_are_of_the_averages_and_of_the_code_that_the_head_finds
     assert net.sample_of == ("code", 3) and model().sample_of is None
 
 
+def test_real_images_are_read_by_the_average_of_the_head_and_its_trunk():
+    data = {"train.images": np.random.default_rng(0).integers(0, 255, (32, 2, 2, 1)).astype(np.uint8)}
+    net, twin, x = model(categories=3), model(categories=3), batch()["images"]
+    train(net, data, TrainSettings(steps=1, batch_size=8, lr=0.1, ema=0.75), 0, torch.device("cpu"))
+    with torch.no_grad():
+        for name in ("discriminator", "head"):
+            for mixed, end, start in zip(*(getattr(m, name).parameters() for m in (net, net, twin)), strict=True):
+                mixed.copy_(0.25 * end + 0.75 * start)
+    assert torch.allclose(net.clusters(x), net.head(net.discriminator.image(2 * x - 1))[:, :3], atol=1e-6)
+
+
 def test_bad_input_is_one_line():
     with pytest.raises(InputError, match="2 x 2 cannot be halved so often"):
         model(channels=(4, 4))

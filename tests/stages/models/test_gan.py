@@ -185,6 +185,16 @@ def test_the_average_is_the_exponential_one_of_the_generators_weights():
         assert torch.allclose(average, 0.75 * start[name] + 0.25 * dict(net.generator.named_parameters())[name], atol=1e-7)
 
 
+def test_the_clusters_of_a_code_are_read_by_averages():
+    net, x = model(categories=3), batch()["images"]
+    found = net.clusters(x)
+    with torch.no_grad():
+        for p in (*net.discriminator.parameters(), *net.head.parameters()):
+            p.add_(1.0)
+    assert torch.equal(net.clusters(x), found) and (net.head(net.trunk(x)) != found).all()
+    assert not hasattr(model(), "head_average")
+
+
 def test_the_curve_has_each_players_gradient_norm():
     data = {"train.images": np.random.default_rng(0).integers(0, 255, (32, 2, 2, 1)).astype(np.uint8)}
     curve = train(model(), data, TrainSettings(steps=4, batch_size=8, log_every=2), 0, torch.device("cpu")).curve
