@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stages.report.inputs import Curves
 from stages.report.numbers import minus, number
+from stages.report.terms import title
 
 WIDTH, HEIGHT = 440, 240
 LEFT, RIGHT, TOP, BOTTOM = 54, 22, 10, 36
@@ -33,6 +34,7 @@ class Chart:
     log: bool
     across: str = "step"  # what the horizontal axis is
     path: bool = False  # the points are places in the plane, in the order in which they were visited
+    meaning: str = ""
 
     @property
     def description(self) -> str:
@@ -66,10 +68,11 @@ def curve_charts(curves: Curves) -> list[Chart]:
             continue
         several, series = len(seeds) > 1, []
         for i, (seed, data) in enumerate(seeds.items()):
-            series.append((f"seed {seed}" if several else "training" if held else term, f"s{i % COLOURS}", data))
+            series.append((f"seed {seed}" if several else "training" if held else title(term)[0], f"s{i % COLOURS}", data))
             if seed in held:
                 series.append((f"seed {seed}, validation" if several else "validation", f"s{i % COLOURS} held", held[seed]))
-        charts.append(line_chart(term, series))
+        name, meaning = title(term)
+        charts.append(replace(line_chart(name, series), meaning=meaning))
     return charts
 
 

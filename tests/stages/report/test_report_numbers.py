@@ -1,6 +1,7 @@
 """Numbers, outcomes and chart geometry by value, and the contrast of the colours."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,9 @@ from stages.report.compare import metric_line
 from stages.report.inputs import Curves, Metrics, Name, Value
 from stages.report.numbers import figure, median, number, outcome, spread
 from stages.report.pages import TEMPLATES
+from stages.report.terms import title
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(
@@ -128,8 +132,8 @@ def test_validation_is_drawn_beside_training_and_long_curves_are_thinned():
     data = [(float(i), float(i % 7)) for i in range(5001)]
     found = charts.curve_charts(Curves({"loss": {"0": data}, "valid_loss": {"0": data[::100]}, "kl": {"0": data, "1": data}}))
     assert [(c.title, [line.label for line in c.lines]) for c in found] == [
-        ("loss", ["training", "validation"]),
-        ("kl", ["seed 0", "seed 1"]),
+        ("Loss", ["training", "validation"]),
+        ("Rate", ["seed 0", "seed 1"]),
     ]
     kept = found[0].lines[0].data
     assert len(kept) == charts.POINTS and kept[0] == data[0] and kept[-1] == data[-1]
@@ -138,9 +142,15 @@ def test_validation_is_drawn_beside_training_and_long_curves_are_thinned():
 def test_the_loss_of_the_last_phase_is_not_drawn_twice():
     data = {"0": [(1.0, 2.0)]}
     assert [c.title for c in charts.curve_charts(Curves({"loss": data, "d_loss": {"0": [(1.0, 3.0)]}, "g_loss": data}))] == [
-        "d_loss",
-        "g_loss",
+        "Loss, discriminator",
+        "Loss, generator",
     ]
+
+
+def test_every_term_of_a_default_run_has_a_title():
+    columns = {name for file in (ROOT / "reports/curves").glob("*.csv") for name in file.read_text().splitlines()[0].split(",")[2:]}
+    assert len(columns) > 20 and not [name for name in columns if title(name)[0] == name]
+    assert title("valid_loss")[0] == "Loss, validation" and title("d_odd") == ("d_odd", "") and title("<b>") == ("<b>", "")
 
 
 def test_bars_start_at_zero_also_for_negative_values():
