@@ -37,9 +37,12 @@ def in_convolutions(run: Callable[[], object]) -> float:
     return sum(event.self_cpu_time_total for event in profile.key_averages() if "conv" in event.key) / 1e6
 
 
-def closing_line(name: str, peer: list[float], ours: list[float], quality_peer: float, quality_ours: float, unit: str, **more) -> str:
-    """The last line a benchmark prints. peer, ours: rates of the pairs, higher is faster; the ratio is the median of the pairs' ratios."""
+def closing_line(name: str, peer: list[float], ours: list[float], quality_peer: float, quality_ours: float, unit: str,
+                 also: tuple[str, ...] = (), **more) -> str:
+    """The last line a benchmark prints. peer, ours: rates of the pairs, higher is faster; the ratio is the median of the pairs' ratios.
+    `also`: such lines of further comparisons in the same run."""
     ratio = statistics.median(b / a for a, b in zip(peer, ours, strict=True))
     numbers = {"peer": statistics.median(peer), "ours": statistics.median(ours), "ratio": ratio,
                "quality_peer": quality_peer, "quality_ours": quality_ours, **more}
-    return json.dumps({"name": name, **{k: float(f"{v:.4g}") for k, v in numbers.items()}, "unit": unit})
+    further = {"also": [json.loads(line) for line in also]} if also else {}
+    return json.dumps({"name": name, **{k: float(f"{v:.4g}") for k, v in numbers.items()}, "unit": unit, **further})

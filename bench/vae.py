@@ -3,9 +3,8 @@
 `python -m bench.vae [--quick] [--data data/prepared/mnist]` with bench/.venv's Python. Two convolutions of 32 and 64 channels, 16 latent
 units, grey pixels under the Bernoulli likelihood (what both call bce), Adam at 1e-3, batches of 128. Ours twice: float32, and matrix
 products in bfloat16 (`train.autocast`); both with `train.channels_last`. The test ELBO of each is read by our evaluation, in float32, at
-the same draws. `limit` and `limit_bfloat16` are the ratios at which nothing but our convolutions would be left of a step: the profiler's
-seconds in them against pythae's whole time. Without `--data` the images are the digits of scikit-learn enlarged threefold, each shifted
-at random.
+the same draws. `limit` is the ratio at which nothing but our convolutions would be left of a step: the profiler's seconds in them against
+pythae's whole time. Without `--data` the images are the digits of scikit-learn enlarged threefold, each shifted at random.
 """
 
 from __future__ import annotations
@@ -91,10 +90,12 @@ def main() -> None:
     wall = statistics.median(found[0].wall for found in runs)
     spent = [in_convolutions(lambda autocast=autocast: ours(0, autocast)) for autocast in (False, True)]
     print(f"in convolutions, ours: {spent[0]:.2f} s in float32, {spent[1]:.2f} s in bfloat16, of pythae's {wall:.2f} s")
-    ratio = statistics.median(b / a for a, b in zip(rates[0], rates[2], strict=True))
-    name = f"convolutional VAE of 28 x 28 images, {epochs} epochs: pythae 0.1.2's trainer, ours in float32, {THREADS} thread"
-    print(closing_line(name, rates[0], rates[1], *quality[:2], "images/s, nats", ratio_bfloat16=ratio, quality_bfloat16=quality[2],
-                       limit=wall / spent[0], limit_bfloat16=wall / spent[1]))
+    work = f"convolutional VAE of 28 x 28 images, {epochs} epochs: pythae 0.1.2's trainer, ours in {{}}, {THREADS} thread"
+    line = ()
+    for side, kind in ((2, "bfloat16"), (1, "float32")):
+        line = (closing_line(work.format(kind), rates[0], rates[side], quality[0], quality[side], "images/s, nats", line,
+                             limit=wall / spent[side - 1]),)
+    print(line[0])
 
 
 if __name__ == "__main__":
