@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 PHASES = {
+    "content": "net of the content's features",
     "d": "discriminator",
     "decoder": "decoder",
     "encoder": "encoder",
@@ -24,6 +25,7 @@ TERMS = {
     "cycle": ("Cycle error", "distance of the source to its translation and return"),
     "distance": ("Critic's distance", "its estimate of W1, up to its Lipschitz constant"),
     "distortion": ("Distortion", "-log p(x | z), nats an example"),
+    "features": ("Error of features", "relative to their size"),
     "gradient_norm": ("Gradient norm", "of all parameters of this phase, before clipping"),
     "head": ("Loss of the head", "-log Q of the code or class, nats"),
     "identity": ("Identity error", "change to images that are in the target domain already"),
