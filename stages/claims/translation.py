@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stages.claims.record import Claim, Contrast
 from stages.claims.runs import Runs
@@ -17,6 +17,8 @@ class C29:
 
 def c29(settings: C29, runs: Runs) -> Claim:
     """SPEC's C29. Runs: CycleGAN with and without the cycle term, then with and without the identity term."""
+    kept, chance = runs.by_seed(settings.content, (0, 1)), runs.baseline(0, "chance", settings.content)
+    with_chance = replace(kept, lines=[*kept.lines, ("chance", [(x, chance) for x, _ in kept.lines[0][1]])])
     return Claim(
         statement="Without the cycle term a translation loses its content, up to the best one-to-one match of classes; without the "
         "identity term it shifts the colour.",
@@ -32,7 +34,7 @@ def c29(settings: C29, runs: Runs) -> Claim:
             Contrast(f"{settings.content} with the cycle term less without it", runs.less(0, 1, settings.content)),
             Contrast(f"{settings.colour} without the identity term less with it", runs.less(3, 2, settings.colour)),
         ],
-        figures=[runs.by_seed(settings.content, (0, 1)), runs.by_seed(settings.colour, (2, 3))],
+        figures=[with_chance, runs.by_seed(settings.colour, (2, 3))],
     )
 
 

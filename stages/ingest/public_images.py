@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import bz2
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import polars as pl
 
+from stages.bicubic import resized
 from stages.ingest.download import Files
 from stages.ingest.image_files import read_idx
-from stages.ingest.pictures import PatchOptions, patches
+from stages.ingest.pictures import NoOptions, PatchOptions, digits, patches
 from stages.ingest.raw import Raw, image_table
 from stages.ingest.text_files import truncated
 from stages.pictures import read_picture
@@ -20,19 +24,34 @@ FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 
 
 @dataclass(frozen=True)
-class NoOptions:
-    pass
-
-
-@dataclass(frozen=True)
 class MnistOptions:
     stacked: int = field(0, low=0, doc="so many training images of three digits, each a colour channel; 0: the digits themselves")
     seed: int = field(0, doc="of the draws of stacked digits")
+    beside: Literal["none", "digits"] = field("none", doc="a second domain: scikit-learn's digits, enlarged to 28 x 28")
 
 
 def mnist(options: MnistOptions, files: Files, scratch: Path) -> Raw:
+    if options.stacked and options.beside != "none":
+        raise InputError("options.beside: stacked digits have no second domain; leave one of the two out")
     found = _idx(files)
-    return _stacked(*found, options) if options.stacked else _raw(*found)
+    if options.stacked:
+        return _stacked(*found, options)
+    raw = _raw(*found)
+    return _beside(raw) if options.beside == "digits" else raw
+
+
+def _beside(raw):
+    """The images as domain mnist, and as domain digits those of `pictures.digits`, 8x8, enlarged 7/2 times (bicubic).
+
+    Digits have no published split: prepare derives it.
+    """
+    small = digits(NoOptions())
+    enlarged = resized(small.arrays["images"], Fraction(7, 2))
+    names = small.tables["images"]
+    table = image_table(enlarged, image_id=names["image_id"], label=names["label"])
+    both = [t.with_columns(domain=pl.lit(domain)) for t, domain in ((raw.tables["images"], "mnist"), (table, "digits"))]
+    return Raw("images", {"images": pl.concat(both, how="diagonal")}, {"images": np.concatenate([raw.arrays["images"], enlarged])},
+               notes={"second domain": f"digits, {small.licence}, {small.address}"})
 
 
 def fashion_mnist(options: NoOptions, files: Files, scratch: Path) -> Raw:

@@ -33,7 +33,7 @@ def two_domains(table: pl.DataFrame, pixels: np.ndarray, settings, shares: Share
         if task in ("domains", "pairs"):
             first, second = _by_domain(part, task == "pairs", s)
         elif task == "change" and s == "train":
-            first, second = _halves(part, shares.salt)
+            first, second = _halves(part, shares.salt, settings.apart)
         else:
             first = second = part["_at"].to_numpy()
         source, target = np.ascontiguousarray(pixels[first]), np.ascontiguousarray(pixels[second])
@@ -121,9 +121,10 @@ def changed(images: np.ndarray, changes: tuple[str, ...]) -> np.ndarray:
     return images
 
 
-def _halves(part: pl.DataFrame, salt: str):
-    """Rows for the source and for the target so that no image, and no group, is in both: every second group in the order of its hash."""
-    keys = part.select(key=pl.coalesce("group", "image_id") if "group" in part.columns else pl.col("image_id"))["key"]
+def _halves(part: pl.DataFrame, salt: str, apart: str):
+    """Rows for the source and for the target, every second in order of hash: no image, and with `apart` group no group, is in both."""
+    grouped = apart == "group" and "group" in part.columns
+    keys = part.select(key=pl.coalesce("group", "image_id") if grouped else pl.col("image_id"))["key"]
     ranked = sorted(set(keys), key=lambda key: position(key, f"{salt}:half"))
     first = set(ranked[::2])
     chosen = np.array([key in first for key in keys], bool)

@@ -21,6 +21,8 @@ class ImageSettings:
         "none", doc="make two domains of the images, kind two_domains (stages/prepare/domains.py)")
     scale: int = field(4, low=2, high=16, doc="task reduce: the source is smaller by this")
     changes: tuple[Literal["inverted", "warped", "coloured", "blurred"], ...] = field((), doc="task change: made in turn for the target")
+    apart: Literal["group", "image"] = field("group", doc="task change: what is in one pile of training images as a whole; image: piles of "
+                                             "few groups have the same content, and must not overlap")
 
 
 def images(table: pl.DataFrame, pixels: np.ndarray, kind: str, settings: ImageSettings, shares: Shares):
@@ -34,6 +36,8 @@ def images(table: pl.DataFrame, pixels: np.ndarray, kind: str, settings: ImageSe
         if (settings.task == "change") != bool(settings.changes):
             raise InputError(f"prepare.changes: found {list(settings.changes)} with task {settings.task}; task change needs at least one, "
                              "other tasks none")
+        if settings.apart != "group" and settings.task != "change":
+            raise InputError(f"prepare.apart: task {settings.task} does not part the training images; leave it out")
         return two_domains(table, pixels, settings, shares)
     table = with_splits(table, "image_id", shares)
     labels = sorted(table["label"].drop_nulls().unique()) if "label" in table.columns else []

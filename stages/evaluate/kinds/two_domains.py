@@ -85,23 +85,35 @@ class Evaluation(Kind):
         return metrics
 
     def baselines(self, model, fresh):
-        """bicubic, or the source left as it is; the floor, images of the training split or the test images themselves; chance."""
-        found = {}
+        """bicubic, or the source left as it is; the floor, real images in place of translations; chance."""
+        found, both = {}, hasattr(model, "translate_back")
         plain = self.plain()
-        found["bicubic" if plain.shape[2:] != self.x.shape[2:] else "unchanged"] = self.of_translations(plain)
+        name = "bicubic" if plain.shape[2:] != self.x.shape[2:] else "unchanged"
+        found[name] = self.of_translations(plain)
+        if both and self.x.shape[1:] == self.y.shape[1:]:
+            found[name] |= self.of_returns(self.y)
         floor = {"sharpness": distribution.sharpness(array(self.y))}
-        for name, metric in (("target", "fid"), *([("source", "fid_back")] if hasattr(model, "translate_back") else [])):
+        for name, metric in (("target", "fid"), *([("source", "fid_back")] if both else [])):
             if self.real[name] is not None:
-                train = image_tensor(self.data[f"train.{name}"])
-                floor[metric] = distribution.frechet_distance(self.real[name], self.features(train))
-        if hasattr(model, "translate_back") and (labels := self.of_labels(self.x, self.of_x)):
+                floor[metric] = self.floor(name)
+        if both and (labels := self.of_labels(self.x, self.of_x)):
             floor |= labels
             rng = np.random.default_rng(self.settings.seed)
             drawn = [kept(rng.permutation(self.of_y), self.of_y, self.data.meta["classes"]) for _ in range(SHUFFLES)]
             found["chance"] = {name: float(np.mean([d[name] for d in drawn])) for name in drawn[0]}
-            found["unchanged"] |= self.of_labels(self.y, self.of_y)
         found["floor"] = floor
         return found
+
+    def floor(self, name: str) -> float:
+        """FID of real images of the domain: those of train, but of patches of pictures one half of the test images against the other.
+
+        Other photographs are farther from the test photographs than any translation of these is.
+        """
+        real = self.real[name]
+        if len(np.unique(self.groups)) == len(self.y) or len(real) < 4:
+            return distribution.frechet_distance(real, self.features(image_tensor(self.data[f"train.{name}"])))
+        halves = np.array_split(np.random.default_rng(self.settings.seed).permutation(len(real)), 2)
+        return distribution.frechet_distance(*(real[rows] for rows in halves))
 
     def plain(self) -> torch.Tensor:
         """What costs nothing: the source, enlarged where the target is larger, with the target's channels."""
@@ -129,7 +141,7 @@ class Evaluation(Kind):
                 shown, said = [*shown, through(model.translate_back, made)], [*said, "what comes back"]
             if self.truth:
                 shown, said = [*shown, self.y[rows]], [*said, "the truth"]
-            gallery.picture("translations", tiled(shown, len(rows)), "Translations",
+            gallery.picture("translations", tiled(shown, len(rows)), f"Translations: {', '.join(said)}",
                             f"Rows from above: {', '.join(said)}. Evenly from all {len(self.x)} test images, not selected.")
         if hasattr(model, "translate_back"):
             rows = np.unique(np.linspace(0, len(self.y) - 1, 8).astype(int))
@@ -137,7 +149,8 @@ class Evaluation(Kind):
             shown, said = [self.y[rows], back, through(model.translate, back)], ["targets", "translations", "what comes back"]
             if self.truth:
                 shown, said = [*shown, self.x[rows]], [*said, "the truth"]
-            gallery.picture("back", tiled(shown, len(rows)), "Translations back", f"Rows from above: {', '.join(said)}.")
+            gallery.picture("back", tiled(shown, len(rows)), f"Translations back: {', '.join(said)}",
+                            f"Rows from above: {', '.join(said)}.")
             self.confusion(through(model.translate_back, self.y), gallery)
         groups = self.data.meta.get("groups", {}).get(self.split)
         if groups:
@@ -150,10 +163,11 @@ class Evaluation(Kind):
         columns = [image_tensor(self.bytes[rows].repeat(scale, 1).repeat(scale, 2)), self.plain()[rows],
                    through(model.translate, self.x[rows]), self.y[rows]]
         quarter = self.y.shape[2] // 4
-        for name, border, title in (("enlarged", 0, "Enlarged patches"), ("zoomed", quarter, "Their middles, closer")):
+        for name, border, title in (("enlarged", 0, "Enlarged"), ("zoomed", quarter, "Their middles, closer")):
             cut = [c[..., border : c.shape[2] - border, border : c.shape[3] - border] for c in columns]
             grid = torch.stack(cut, 1).flatten(0, 1)  # a row an image
-            gallery.picture(name, pictures.grid(pictures.to_bytes(grid.numpy()), 4), title,
+            gallery.picture(name, pictures.grid(pictures.to_bytes(grid.numpy()), 4),
+                            f"{title}: source, bicubic, model, original",
                             "Columns from the left: the source's pixels, bicubic, the model, the original. Not selected.")
 
     def confusion(self, back, gallery):

@@ -27,6 +27,7 @@ STATED = {
     "c31": ("adversarial", {"fid": (30, 20, 29, 19), "probe_accuracy": (0.5, 0.6, 0.65, 0.8)}),
     "c32": ("adversarial", {"fid": (20, 15), "hungarian_accuracy": (0.6, 0.8)}),
 }
+BASELINES = {"floor": {"sharpness": {"mean": 1.0}}, "chance": {"label_kept_matched": {"mean": 0.2}}}
 
 
 def compared(name, folder, levels):
@@ -35,7 +36,7 @@ def compared(name, folder, levels):
     names = tuple(f"run{i}" for i in range(count)) + (f"run{count - 1}",) * (5 - count)
     for i in range(count):
         found = {key: {"mean": 0, "n": SEEDS, "values": list(values[i] * (1 + np.roll(WIGGLE, i)))} for key, values in levels.items()}
-        (folder / f"run{i}.json").write_text(json.dumps({**found, "baselines": {"floor": {"sharpness": {"mean": 1.0}}}}))
+        (folder / f"run{i}.json").write_text(json.dumps({**found, "baselines": BASELINES}))
     function = getattr(importlib.import_module(f"stages.claims.{STATED[name][0]}"), name)
     claim = function(typing.get_type_hints(function)["settings"](), Runs(names, folder, name))
     return verdict(claim), claim

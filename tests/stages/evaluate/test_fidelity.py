@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import wasserstein_distance
 from skimage.color import rgb2lab
 from skimage.metrics import structural_similarity
 
@@ -77,4 +78,6 @@ def test_colour_shift_sees_a_tint_and_not_a_rearrangement():
     slow = np.mean([np.linalg.norm(fidelity.lab(b[None]).mean((2, 3)) - fidelity.lab(a[None]).mean((2, 3)))
                     for a, b in zip(images, tinted, strict=True)])
     found = fidelity.colour_shift(images, tinted)
+    before, after = (np.moveaxis(fidelity.lab(x), 1, 0).reshape(3, -1) for x in (images, tinted))
+    assert found["colour_histogram"] == pytest.approx(np.mean([wasserstein_distance(a, b) for a, b in zip(before, after, strict=True)]))
     assert found["colour_shift"] == pytest.approx(slow) and found["colour_shift"] > 3 and found["colour_histogram"] > 1

@@ -16,6 +16,7 @@ import pytest
 import scipy.io
 import scipy.sparse
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from stages.ingest import public_files
 from stages.ingest.public_files import PUBLIC
@@ -285,6 +286,25 @@ def test_stacked_digits_are_three_digits_of_their_own_split_as_channels(publish)
     assert (pixels[:60] < 12).all() and (pixels[60:] >= 100).all()
     first = pixels[:, 0, 0].astype(int) % 100 % 10
     assert table["label"].to_list() == ["".join(map(str, row)) for row in first] and len(set(table["label"])) > 50
+
+
+def test_mnist_beside_the_small_digits_is_two_domains(publish):
+    images, labels = np.arange(4 * 784, dtype=np.uint8).reshape(4, 28, 28), np.array([3, 1, 4, 1], np.uint8)
+
+    def idx(array):
+        return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+    files = {f"{p}-images-idx3-ubyte.gz": idx(images) for p in ("train", "t10k")} | {
+        f"{p}-labels-idx1-ubyte.gz": idx(labels) for p in ("train", "t10k")}
+    table, out = publish("mnist", files, beside="digits")
+    pixels, bunch = np.load(out / "images.npy"), load_digits()
+    assert table["domain"].to_list() == ["mnist"] * 8 + ["digits"] * 1797 and pixels.shape == (1805, 28, 28, 1)
+    assert table["split"].to_list() == ["train"] * 4 + ["test"] * 4 + [None] * 1797
+    assert table["label"][8:].to_list() == [str(t) for t in bunch.target] and (pixels[:4, :, :, 0] == images).all()
+    means = bunch.images.mean((1, 2)) * 255 / 16  # an enlargement keeps what is bright
+    assert np.abs(pixels[8:].mean((1, 2, 3)) - means).max() < 8 and np.corrcoef(pixels[8:].mean((1, 2, 3)), means)[0, 1] > 0.99
+    with pytest.raises(InputError, match="options.beside: stacked digits have no second domain"):
+        publish("mnist", files, beside="digits", stacked=3)
 
 
 def test_usps_from_sparse_text(publish):

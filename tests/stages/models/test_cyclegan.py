@@ -90,6 +90,8 @@ def test_an_inversion_is_found_without_pairs():
 def test_what_cannot_be_translated_is_one_line():
     with pytest.raises(InputError, match="model.identity: sources have 1 channels and targets 3.*write identity: 0"):
         model({"shape": [8, 8, 3]})
+    with pytest.raises(InputError, match="model.start: sources have 1 channels and targets 3.*write start: random"):
+        model({"shape": [8, 8, 3]}, identity=0.0, start="identity")
     assert model({"shape": [8, 8, 3]}, identity=0.0).translate(torch.rand(1, 1, 8, 8)).shape == (1, 3, 8, 8)
     with pytest.raises(InputError, match="family cyclegan keeps the size, but targets are 2 times as large"):
         model({"shape": [16, 16, 1]})
@@ -97,8 +99,43 @@ def test_what_cannot_be_translated_is_one_line():
         model(halvings=4)
 
 
+COLOURS = {"shape": [8, 8, 3], "source_shape": [8, 8, 3]}
+
+
 def test_generators_may_begin_as_nearly_the_identity():
     x = torch.rand(4, 3, 8, 8)
-    colours = {"shape": [8, 8, 3], "source_shape": [8, 8, 3]}
-    near, far = ((model(colours, start=s, batch_norm=False).generator(x) - x).abs().mean() for s in ("identity", "random"))
-    assert near < 0.08 < far
+    near, far = ((model(COLOURS, start=s, batch_norm=False).generator(x) - x).abs().max() for s in ("identity", "random"))
+    assert near < 0.03 < far
+    net = model(COLOURS, start="identity").eval()
+    with torch.no_grad():
+        net.generator_average.net[-1].bias.fill_(0.7)
+    assert net.translate(x).max() == 1 and net.generator_average(x).max() > 1  # what is added is cut off at white
+
+
+def test_detail_is_what_a_mean_takes_away():
+    net, x = model(COLOURS, detail=4.0, critic_halvings=0, batch_norm=False), torch.rand(2, 3, 8, 8)
+    seen = net.seen(x)
+    assert torch.equal(seen[:, :3], 2 * x - 1)
+    assert seen[0, 4, 3, 5].item() == pytest.approx(4 * (x[0, 1, 3, 5] - x[0, 1, 2:5, 4:7].mean()).item(), abs=1e-5)
+    assert seen[0, 3, 0, 0].item() == pytest.approx(  # beyond the edge it is repeated
+        4 * (x[0, 0, 0, 0] - (4 * x[0, 0, 0, 0] + 2 * x[0, 0, 0, 1] + 2 * x[0, 0, 1, 0] + x[0, 0, 1, 1]) / 9).item(), abs=1e-5)
+    assert net.source_discriminator(seen).shape == (2, 1, 8, 8)
+
+
+def test_detail_tells_sharp_from_soft_where_the_image_alone_does_not():
+    """Fine checks on slow ramps, and the same without the checks: a few steps of a discriminator on each."""
+    def told(detail):
+        torch.manual_seed(0)
+        net = model(COLOURS, detail=detail, critic_halvings=0, batch_norm=False)
+        optimiser = torch.optim.Adam(net.target_discriminator.parameters(), 3e-3)
+        checks = 0.04 * (torch.arange(8)[:, None] + torch.arange(8)).remainder(2)
+        for _ in range(60):
+            soft = torch.rand(8, 3, 1, 1) + torch.rand(8, 3, 1, 1) * torch.linspace(-0.3, 0.3, 8)
+            soft = soft.expand(8, 3, 8, 8)
+            loss = OBJECTIVES["least_squares"][0](*(net.target_discriminator(net.seen(x)) for x in (soft + checks, soft)))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        return loss.item()
+
+    assert told(8.0) < 0.1 < 0.2 < told(0.0)

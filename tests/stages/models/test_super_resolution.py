@@ -44,6 +44,35 @@ def test_the_adversary_comes_after_the_start():
     assert [p.name for p in model().phases] == ["main"] and not hasattr(model(), "discriminator")
 
 
+def test_content_in_features_written_out():
+    net = model(adversarial=0.5, content="features", feature_weight=2.0, pretrain=1, feature_channels=4)
+    made, truth = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
+    phi = net.content.features
+    assert phi(truth).shape == (2, 16, 4, 4)
+    by_hand = ((phi(made) - phi(truth)) ** 2).sum() / (phi(truth) ** 2).sum()
+    assert net.content.error(made, truth).item() == pytest.approx(by_hand.item(), rel=1e-5) and net.content.error(truth, truth) == 0
+    loss, terms = net.loss({"source": torch.rand(3, 3, 4, 4), "target": torch.rand(3, 3, 16, 16)}, "g", 9)
+    assert loss.item() == pytest.approx((2.0 * terms["features"] + 0.5 * terms["adversarial"]).item(), rel=1e-5)
+    assert loss.item() != pytest.approx((terms["content"] + 0.5 * terms["adversarial"]).item(), rel=1e-3)
+
+
+def test_the_net_of_the_features_learns_first_and_is_then_fixed():
+    net = model(content="features", pretrain=30)
+    assert [(p.name, p.modules, p.start, p.stop) for p in net.phases] == [
+        ("pretrain", ("generator",), 0, 30), ("content", ("content",), 0, 30), ("g", ("generator",), 30, None)]
+    ramp = np.broadcast_to(np.linspace(230, 20, 16)[None, :, None, None], (32, 16, 16, 3)).astype(np.uint8)  # light from above
+    data = {"train.source": resized(ramp, Fraction(1, 4)), "train.target": ramp}
+    settings = TrainSettings(steps=60, batch_size=16, lr=1e-2)
+    out = train(net, data, settings, 0, torch.device("cpu"))
+    assert net.content.rotation_loss(torch.from_numpy(ramp[:4]).permute(0, 3, 1, 2).float() / 255)[1] > 0.9
+    short = model(content="features", pretrain=30)
+    train(short, data, TrainSettings(steps=30, batch_size=16, lr=1e-2), 0, torch.device("cpu"))
+    for name, tensor in short.content.state_dict().items():
+        assert torch.equal(tensor, out.weights[f"content.{name}"])
+    with pytest.raises(InputError, match="model.content: features are learnt in the pretrain steps, and model.pretrain is 0"):
+        model(content="features", pretrain=0)
+
+
 def test_untrained_it_is_near_the_enlargement_and_of_any_size():
     x = torch.rand(1, 3, 7, 6)
     made, plain = model().translate(x), torch.from_numpy(resized(x[0].permute(1, 2, 0).numpy(), 4)).permute(2, 0, 1)

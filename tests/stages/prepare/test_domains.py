@@ -50,6 +50,9 @@ def test_a_hidden_change_pairs_no_training_image_and_every_test_image(photos):
     arrays, _, meta = made(photos, "change", grouped, changes=["inverted"])
     groups = [{n // 6 for n in part.tolist()} for part in (arrays["train.source"][:, 0, 0, 0], 255 - arrays["train.target"][:, 0, 0, 0])]
     assert groups[0] and groups[1] and not groups[0] & groups[1] and sum(meta["groups"].values()) == 10
+    arrays, _, _ = made(photos, "change", grouped, changes=["inverted"], apart="image")
+    first, second = ((part[:, 0, 0, 0] ^ flip).tolist() for part, flip in ((arrays["train.source"], 0), (arrays["train.target"], 255)))
+    assert not {*first} & {*second} and {n // 6 for n in first} & {n // 6 for n in second} and abs(len(first) - len(second)) <= 1
 
 
 def test_changes_can_be_undone():
@@ -83,6 +86,7 @@ def test_pairs_meet_by_group_and_piles_do_not(photos):
 @pytest.mark.parametrize(("given", "message"), [
     ({"task": "reduce", "scale": 5}, "prepare.scale: images of 16x16 cannot be reduced 5 times"),
     ({"task": "change"}, r"prepare.changes: found \[\] with task change; task change needs at least one"),
+    ({"task": "grey", "apart": "image"}, "prepare.apart: task grey does not part the training images"),
     ({"task": "grey", "changes": ["inverted"]}, r"found \['inverted'\] with task grey"),
     ({"task": "change", "changes": ["coloured"]}, "coloured is for grey images"),
     ({"task": "domains"}, "but the train split holds 0"),
