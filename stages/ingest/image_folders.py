@@ -25,11 +25,13 @@ def photographs(path: Path, options) -> Raw:
     sizes: dict[str, tuple[Path, tuple]] = {}
     for domain, file in found:
         picture = read_picture(file, options.channels)
-        name = _name(path, file, domain)
+        name = _name(path, file, domain if options.paired else None)
         first, shape = sizes.setdefault(name if options.paired else "", (file, picture.shape))
         wrong = picture.shape != shape if options.paired or not options.patch else picture.shape[2] != shape[2]
         if wrong:
             belongs = "make the two of a pair equal" if options.paired else "make them equal, set options.patch, or set options.channels"
+            if picture.shape[:2] == shape[:2]:
+                belongs = "set options.channels to 1 or 3"
             raise InputError(f"{file}: {'x'.join(map(str, picture.shape))} (height, width, channels) where {first} has "
                              f"{'x'.join(map(str, shape))}; {belongs}")
         folders = [f.lower() for f in file.relative_to(path).parts[:-1]]
@@ -60,7 +62,7 @@ def _files(path: Path, options) -> list[tuple[str | None, Path]]:
             there = sorted({p.name for p in path.rglob("*") if p.is_dir()})
             where = f"{path}/{domain}" if domain else str(path)
             raise InputError(f"{where}: holds no picture ({', '.join(PICTURES)}); subfolders there: {', '.join(there) or 'none'}"
-                             + (nearest(domain, there) if domain else ""))
+                             + (nearest(domain, there) if domain and domain not in there else ""))
     return found
 
 

@@ -136,8 +136,10 @@ def _by_domain(part: pl.DataFrame, paired: bool, split: str):
     """Rows of the two domains, in order of group, so that pairs stand at the same places."""
     found = [name for name in part["domain"].unique(maintain_order=True) if name is not None]
     if len(found) != 2:
-        raise InputError(f"prepare.task: two domains are translated into each other, but the {split} split holds {len(found)} "
-                         f"({', '.join(found) or 'none'}); name two subfolders in options.domains, or move pictures between the splits")
+        mend = ("name two subfolders in options.domains" if split == "train" else
+                f"raise prepare.{split}, or put some of both into subfolders named {split}")
+        raise InputError(f"prepare.task: two domains are translated into each other, but the {split} split of {part.height} images holds "
+                         f"{len(found)} ({', '.join(found) or 'none'}); {mend}")
     first, second = (part.filter(pl.col("domain") == name) for name in found)
     if paired:
         first, second = (rows.sort("group", maintain_order=True) for rows in (first, second))

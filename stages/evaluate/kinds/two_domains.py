@@ -154,7 +154,8 @@ class Evaluation(Kind):
             self.confusion(through(model.translate_back, self.y), gallery)
         groups = self.data.meta.get("groups", {}).get(self.split)
         if groups:
-            gallery.table("What the figures rest on", ["what", "number"], [["test images", len(self.x)], ["groups", groups]],
+            gallery.table("What the figures rest on", ["what", "number"],
+                          [["test sources", len(self.x)], ["test targets", len(self.y)], ["groups", groups]],
                           "A group is a photograph, or a block of one where a source says so: all of its patches are in one split.")
 
     def zoomed(self, model, rows, gallery):

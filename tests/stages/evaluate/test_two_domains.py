@@ -6,6 +6,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.linalg import sqrtm
+from scipy.ndimage import laplace
+from scipy.stats import wasserstein_distance
+from skimage.color import rgb2lab
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from stages.command import command
 from stages.evaluate import __main__ as stage
@@ -65,6 +70,70 @@ def test_the_truth_scores_best(inverted):
     assert nothing["cycle_error"] == 0 and nothing["identity_error"] == 0 and nothing["l1"] > 0.3 and nothing["label_kept"] < 0.5
 
 
+@pytest.fixture
+def photographs(tmp_path):
+    """Patches of two pictures, 12 x 12 in colour; the target is the source a little darker."""
+    rng = np.random.default_rng(1)
+    for s, n in (("train", 8), ("valid", 8), ("test", 30)):
+        source = rng.integers(40, 256, (n, 12, 12, 3), np.uint8)
+        for name, values in (("source", source), ("target", source - 20), ("labels", np.full(n, -1, np.int32)),
+                             ("target_labels", np.full(n, -1, np.int32)), ("groups", np.arange(n, dtype=np.int32) % 2)):
+            np.save(tmp_path / f"{s}.{name}.npy", values)
+    write_json(tmp_path / "meta.json", {"dataset": "it", "domain": "images", "kind": "two_domains", "shape": [12, 12, 3], "classes": 0,
+                                        "source_shape": [12, 12, 3], "task": "change", "paired": False, "truth": True, "hash": "0",
+                                        "images": {"train": 8, "valid": 8, "test": 30}, "groups": {"train": 2, "valid": 2, "test": 2}})
+    write_json(tmp_path / "labels.json", [])
+    return two_domains.Evaluation(Setting(Prepared(tmp_path), {}, EvaluateSettings(), Means()))
+
+
+class Means(torch.nn.Module):
+    def features(self, x):
+        return x.mean((2, 3))
+
+
+def slow_frechet(a, b):
+    covariances = [np.cov(x, rowvar=False) for x in (a, b)]
+    root = sqrtm(covariances[0] @ covariances[1]).real
+    return ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(covariances[0] + covariances[1] - 2 * root)
+
+
+def test_every_figure_of_both_directions_by_other_code(photographs, tmp_path):
+    x, y = (np.load(tmp_path / f"test.{n}.npy") / 255 for n in ("source", "target"))
+    there = lambda v: (0.9 * v + torch.tensor([0.0, 0.02, 0.05])[:, None, None]).clamp(0, 1)  # noqa: E731
+    back = lambda v: (v.square() + 0.05).clamp(0, 1)  # noqa: E731
+    found = photographs.measure(Fixed(there, back), 0)
+    g = lambda v: np.clip(0.9 * v + [0.0, 0.02, 0.05], 0, 1)  # noqa: E731
+    f = lambda v: np.clip(v**2 + 0.05, 0, 1)  # noqa: E731
+    groups = np.arange(30) % 2
+    of_pictures = [peak_signal_noise_ratio(y[groups == k], g(x)[groups == k], data_range=1.0) for k in (0, 1)]
+    shifts = [np.linalg.norm((rgb2lab(a) - rgb2lab(b)).mean((1, 2)), axis=1).mean() for a, b in ((y, g(y)), (x, f(x)))]
+    levels = [wasserstein_distance(rgb2lab(a)[..., c].ravel(), rgb2lab(b)[..., c].ravel())
+              for a, b in ((y, g(y)), (x, f(x))) for c in range(3)]
+    sharp = np.mean([np.var(np.stack([laplace(i[..., c])[1:-1, 1:-1] for c in range(3)])) for i in g(x)])
+    ssim = np.mean([structural_similarity(a, b, channel_axis=2, data_range=1.0, gaussian_weights=True, sigma=1.5,
+                                          use_sample_covariance=False) for a, b in zip(y, g(x), strict=True)])
+    means = lambda v: v.mean((1, 2))  # noqa: E731
+    expected = {"l1": np.abs(g(x) - y).mean(), "l1_back": np.abs(f(y) - x).mean(), "psnr_rgb": np.mean(of_pictures), "ssim_rgb": ssim,
+                "discolouration": np.linalg.norm((rgb2lab(y) - rgb2lab(g(x))).mean((1, 2)), axis=1).mean(),
+                "fid": slow_frechet(means(y), means(g(x))), "fid_back": slow_frechet(means(x), means(f(y))), "sharpness": sharp,
+                "cycle_error": np.abs(f(g(x)) - x).mean(), "cycle_error_back": np.abs(g(f(y)) - y).mean(),
+                "identity_error": (np.abs(g(y) - y).mean() + np.abs(f(x) - x).mean()) / 2,
+                "colour_shift": np.mean(shifts), "colour_histogram": np.mean(levels)}
+    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=2e-3)
+    assert set(found) - set(expected) == {"psnr_y", "ssim_y", "psnr_y_back", "ssim_y_back"}
+
+
+def test_of_patches_the_floor_is_one_half_against_the_other(photographs, tmp_path):
+    found = photographs.baselines(Fixed(lambda x: x, lambda x: x), None)
+    x = np.load(tmp_path / "test.source.npy").mean((1, 2)) / 255
+    order = np.random.default_rng(0).permutation(30)
+    assert found["floor"]["fid_back"] == pytest.approx(slow_frechet(x[order[:15]], x[order[15:]]), rel=1e-3)
+    assert found["unchanged"]["l1_back"] == pytest.approx(20 / 255) and found["unchanged"]["fid_back"] > 0
+    photographs.groups = np.arange(30)  # no patches: then the training images
+    train = np.load(tmp_path / "train.source.npy").mean((1, 2)) / 255
+    assert photographs.floor("source") == pytest.approx(slow_frechet(x, train), rel=1e-3)
+
+
 def test_a_permutation_of_labels_is_matched_and_chance_is_low(inverted):
     def back(y):
         x = 1 - y
@@ -104,7 +173,10 @@ def networks():
     small = {"channels": 6, "batch_norm": True}
     made = [super_resolution.Model(configure(super_resolution.Config, {**small, "blocks": 2}, ""), meta((8, 8, 3), (32, 32, 3))),
             pix2pix.Model(configure(pix2pix.Config, {**small, "halvings": 3}, ""), meta((32, 32, 3), (32, 32, 3))),
-            cyclegan.Model(configure(cyclegan.Config, {**small, "blocks": 2, "halvings": 2}, ""), meta((32, 32, 3), (32, 32, 3)))]
+            cyclegan.Model(configure(cyclegan.Config, {**small, "blocks": 2, "halvings": 2}, ""), meta((32, 32, 3), (32, 32, 3))),
+            cyclegan.Model(configure(cyclegan.Config, {**small, "blocks": 2, "start": "identity"}, ""), meta((32, 32, 3), (32, 32, 3)))]
+    with torch.no_grad():
+        made[-1].generator_average.net[-1].weight.mul_(100)  # what is added is little at first
     for model in made:
         for module in model.modules():  # normalisation that has seen data, weights that let far pixels matter
             if isinstance(module, torch.nn.BatchNorm2d):
@@ -114,7 +186,7 @@ def networks():
     return made
 
 
-@pytest.mark.parametrize("model", networks(), ids=["super_resolution", "pix2pix", "cyclegan"])
+@pytest.mark.parametrize("model", networks(), ids=["super_resolution", "pix2pix", "cyclegan", "cyclegan-added"])
 @torch.no_grad()
 def test_tiles_have_no_seams(model):
     image = np.random.default_rng(0).integers(0, 256, (107, 150, 3), np.uint8)

@@ -15,6 +15,13 @@ def pictures(folder, sizes, seed=0):
         Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(folder / name)
 
 
+def test_a_folder_without_pictures_is_no_misspelling(refusal, tmp_path):
+    pictures(tmp_path / "p", {"x/1.png": (8, 8, 3)})
+    (tmp_path / "p/y").mkdir()
+    line = refusal("images", "path", tmp_path / "p", domains=["x", "y"])
+    assert "p/y: holds no picture" in line and "did you mean" not in line
+
+
 def test_photographs_are_cut_into_patches_that_stay_together(take, tmp_path):
     pictures(tmp_path / "p", {"a.png": (40, 33, 3), "sub/b.png": (16, 16, 3)})
     out = take("images", "path", tmp_path / "p", patch=16)[1]
@@ -37,6 +44,7 @@ def test_two_piles_need_no_pairs(take, tmp_path):
     pictures(tmp_path / "p", {"x/1.png": (8, 8, 3), "y/2.png": (8, 8, 3), "y/3.png": (8, 8, 3), "z/4.png": (8, 8, 3)})
     table = pl.read_parquet(take("images", "path", tmp_path / "p", domains=["y", "x"])[1] / "images.parquet")
     assert table["image_id"].to_list() == ["y/2.png", "y/3.png", "x/1.png"]
+    assert table["group"].to_list() == ["y/2", "y/3", "x/1"]  # of one name they would not belong together
 
 
 @pytest.mark.parametrize(("sizes", "options", "message"), [
@@ -44,6 +52,8 @@ def test_two_piles_need_no_pairs(take, tmp_path):
      r"1 pictures in x, 2 in y, 1 of them without the other half, .*y/2\.png first"),
     ({"x/1.png": (8, 8, 3), "y/1.png": (8, 9, 3)}, {"domains": ["x", "y"], "paired": True},
      r"y/1\.png: 8x9x3 \(height, width, channels\) where .*x/1\.png has 8x8x3; make the two of a pair equal"),
+    ({"x/1.png": (8, 8), "y/1.png": (8, 8, 3)}, {"domains": ["x", "y"], "paired": True},
+     r"y/1\.png: 8x8x3 .* has 8x8x1; set options\.channels to 1 or 3"),
     ({"a.png": (8, 20, 3)}, {"patch": 16}, r"a\.png: 8x20 pixels are less than a patch of 16; lower options\.patch"),
     ({"x/1.png": (8, 8, 3)}, {"domains": ["x", "yy"]}, r"p/yy: holds no picture .*subfolders there: x"),
     ({"x/1.png": (8, 8, 3)}, {"domains": ["x"]}, "options.domains: found 1 of them; name two subfolders"),

@@ -79,6 +79,9 @@ def test_pairs_meet_by_group_and_piles_do_not(photos):
         assert (arrays[f"{s}.target"][:, 0, 0, 0] - arrays[f"{s}.source"][:, 0, 0, 0] == 1).all()
     assert meta["paired"] and meta["truth"]
     assert not made(photos, "domains", table)[2]["truth"]
+    few = table.with_columns(split=pl.Series(["train"] * 40 + ["valid"] * 19 + ["test"]))
+    with pytest.raises(InputError, match=r"the test split of 1 images holds 1 \(b\); raise prepare.test, or put some of both into"):
+        made(photos, "domains", few.drop("group"))
     with pytest.raises(InputError, match=r"pairs, but \d+ images of a meet \d+ of b \(.*has no other half\)"):
         made(photos[:-1], "pairs", table[:-1])
 
@@ -89,7 +92,7 @@ def test_pairs_meet_by_group_and_piles_do_not(photos):
     ({"task": "grey", "apart": "image"}, "prepare.apart: task grey does not part the training images"),
     ({"task": "grey", "changes": ["inverted"]}, r"found \['inverted'\] with task grey"),
     ({"task": "change", "changes": ["coloured"]}, "coloured is for grey images"),
-    ({"task": "domains"}, "but the train split holds 0"),
+    ({"task": "domains"}, r"but the train split of \d+ images holds 0 \(none\); name two subfolders"),
     ({"task": "colour"}, "prepare.task"),
 ])
 def test_what_does_not_fit_is_one_line(photos, given, message):
