@@ -9,7 +9,7 @@ import torch
 
 from stages.evaluate import generative
 from stages.evaluate.bleu import self_bleu
-from stages.evaluate.kinds.base import array
+from stages.evaluate.kinds.base import array, filled
 from stages.evaluate.latents import ACTIVE, STEPS
 from stages.evaluate.ngrams import KneserNey
 from stages.evaluate.spelling import speller
@@ -30,6 +30,7 @@ class Texts:
         self.data, self.split, self.settings = data, split, settings
         offsets = np.array(data[f"{split}.offsets"])
         self.rows = np.flatnonzero(np.diff(offsets) > 0)
+        filled(self.rows, data, split, "document")
         self.lengths = np.diff(offsets)[self.rows] + 1
         chosen = np.random.default_rng(settings.seed).permutation(len(self.rows))[: settings.sentences]
         self.sample = np.sort(chosen)  # places in `rows`

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from stages.evaluate import generative, topics
-from stages.evaluate.kinds.base import Kind, array, need
+from stages.evaluate.kinds.base import Kind, array, filled, need
 from stages.evaluate.latents import ACTIVE
 from stages.models.base import split_rows
 
@@ -25,6 +25,7 @@ class Evaluation(Kind):
         super().__init__(setting)
         whole = self.bags(self.split)
         self.rows = np.flatnonzero(whole.lengths > 0)  # an empty bag has no perplexity
+        filled(self.rows, self.data, self.split, "document")
         self.empty = len(whole.lengths) - len(self.rows)
         self.lengths = whole.lengths[self.rows]
 

@@ -7,7 +7,7 @@ import torch
 
 from stages.evaluate import attention
 from stages.evaluate.bleu import corpus_bleu
-from stages.evaluate.kinds.base import Kind, array, need
+from stages.evaluate.kinds.base import Kind, array, filled, need
 from stages.evaluate.spelling import speller
 from stages.models.base import split_rows
 from stages.settings import InputError
@@ -22,6 +22,7 @@ class Evaluation(Kind):
         super().__init__(setting)
         self.words = {side: self.data.table(f"{side}.words") for side in ("source", "target")}
         self.source, self.target = self.side("source", self.split), self.side("target", self.split)
+        filled(self.source, self.data, self.split, "pair")
         chosen = np.random.default_rng(self.settings.seed).permutation(len(self.source))[: self.settings.limit_pairs]
         self.rows = np.sort(chosen)
 
