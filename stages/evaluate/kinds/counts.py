@@ -131,7 +131,7 @@ class Evaluation(Kind):
         beside = (f" This LDA has {len(self.lda[0])} topics and a prior of {self.lda[1]:g}, "
                   + (f"the best of {tried} settings on the validation split." if tried > 1 else "untuned: to tune it (evaluate.lda_topics, "
                      "evaluate.lda_alpha) takes longer than the model's training, and the study profile does."))
-        shown = {"Topics: likeliest words with a unit of the code up": array(model.topics()), "Topics of LDA": self.lda[0]}
+        shown = {"Topics: the words most of a unit of the code": array(model.topics()), "Topics of LDA": self.lda[0]}
         for title, weights in shown.items():
             scores, top = topics.npmi(weights, self.bags("train")), topics.top_words(weights, topics.TOP)
             order = np.argsort(-scores, kind="stable")[:SHOWN]
