@@ -1,4 +1,4 @@
-"""BLEU of sequences of ids or words, and self-BLEU of samples.
+"""BLEU of translations, by sacrebleu, and self-BLEU of samples.
 
 Papineni et al. 2002, https://aclanthology.org/P02-1040 : the geometric mean of clipped n-gram precisions, n = 1 .. 4, times
 exp(1 - r / c) where the candidates' total length c is below the references' r.
@@ -17,18 +17,16 @@ def grams(words: Sequence, n: int) -> Counter:
     return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
 
 
-def corpus_bleu(candidates: Sequence[Sequence], references: Sequence[Sequence]) -> float:
-    """In [0, 1], one reference a candidate, no smoothing: 0 where no n-gram of an order is right (as sacrebleu's `smooth_method=none`)."""
-    right, made = [0] * ORDER, [0] * ORDER
-    for candidate, reference in zip(candidates, references, strict=True):
-        for n in range(ORDER):
-            own = grams(candidate, n + 1)
-            right[n] += sum((own & grams(reference, n + 1)).values())
-            made[n] += sum(own.values())
-    c, r = (sum(map(len, side)) for side in (candidates, references))
-    if not all(right):
-        return 0.0
-    return math.exp(sum(math.log(a / b) for a, b in zip(right, made, strict=True)) / ORDER + min(0.0, 1 - r / c))
+def corpus_bleu(candidates: Sequence[str], references: Sequence[str], tokenize: str = "none") -> tuple[float, str]:
+    """(BLEU in [0, 1], sacrebleu's signature), one reference a candidate, no smoothing: 0 where no n-gram of an order is right.
+
+    `tokenize` as sacrebleu names it: none, where the texts are tokens between spaces, or 13a for running text.
+    Post 2018, https://aclanthology.org/W18-6319 .
+    """
+    from sacrebleu.metrics.bleu import BLEU
+
+    metric = BLEU(tokenize=tokenize, smooth_method="none", force=True)
+    return metric.corpus_score(list(candidates), [list(references)]).score / 100, metric.get_signature().format()
 
 
 def self_bleu(texts: Sequence[Sequence]) -> float:

@@ -36,6 +36,7 @@ What a baseline may choose it chooses as the model does: on the validation split
 | `unigram` | an output bias alone, at its optimum | – |
 | `kneser_ney` | interpolated modified Kneser-Ney 5-grams, three discounts an order, on the same words | – |
 | `lda` | batch variational LDA (scikit-learn) under the model's document bound, topics at their mean | topics and prior, on valid |
+| `tf_idf` | documents by their counts × log(N / n) of n of N training documents with the word: what a code is to find better | – |
 | `most_frequent_tag` | the commonest tag of each word in train; the commonest of all where it is new | – |
 | `nearest_pair` | the target of the training source with the most similar counts of neighbouring words | – |
 | `naive_forecast`, `seasonal_naive` | the last value again; the value a season ago, where its length is known | – |

@@ -9,9 +9,10 @@ import torch
 
 from stages.evaluate import generative
 from stages.evaluate.bleu import self_bleu
-from stages.evaluate.kinds.base import array
+from stages.evaluate.kinds.base import array, filled
 from stages.evaluate.latents import ACTIVE, STEPS
 from stages.evaluate.ngrams import KneserNey
+from stages.evaluate.spelling import speller
 from stages.models.base import split_rows
 
 ROWS = 64
@@ -29,6 +30,7 @@ class Texts:
         self.data, self.split, self.settings = data, split, settings
         offsets = np.array(data[f"{split}.offsets"])
         self.rows = np.flatnonzero(np.diff(offsets) > 0)
+        filled(self.rows, data, split, "document")
         self.lengths = np.diff(offsets)[self.rows] + 1
         chosen = np.random.default_rng(settings.seed).permutation(len(self.rows))[: settings.sentences]
         self.sample = np.sort(chosen)  # places in `rows`
@@ -64,13 +66,15 @@ class Texts:
         def measured(batch):
             distortion, rate = model.bound(batch, generator)
             mean, log_variance = model.posterior(batch)[:2]
-            return distortion, rate.sum(1), model.distortion(batch, mean), model.kl_over_time(batch)[0], mean, log_variance
+            return distortion, rate, model.distortion(batch, mean), *model.kl_over_time(batch), mean, log_variance
 
-        distortion, rate, at_mean, over_time, mean, log_variance = self.over(model, self.rows, measured)
+        distortion, units, at_mean, over_time, at_last, mean, log_variance = self.over(model, self.rows, measured)
+        rate, moves = units.sum(1), mean.var(0, ddof=1) > ACTIVE
         found = {"reconstruction_nll": at_mean.mean(), "elbo": (distortion + rate).mean(), "distortion": distortion.mean(),
-                 "kl": rate.mean(), "kl_over_time": over_time.mean(), "published_loss": (at_mean + over_time).mean(),
+                 "kl": rate.mean(), "kl_over_time": over_time.mean(), "kl_last_step": at_last.mean(),
+                 "published_loss": (at_mean + over_time).mean(),
                  "perplexity_elbo": self.perplexity(distortion + rate), "perplexity_reconstruction": self.perplexity(at_mean),
-                 "active_units": (mean.var(0, ddof=1) > ACTIVE).sum(),
+                 "active_units": moves.sum(), "active_units_kl": (moves & (units.mean(0)[: len(moves)] > ACTIVE)).sum(),
                  "mutual_information": generative.mutual_information(torch.from_numpy(mean).float(), torch.from_numpy(log_variance).float(),
                                                                      self.settings.seed)}
         for k in self.settings.iw:
@@ -108,10 +112,10 @@ class Texts:
 
     def exhibit(self, model, gallery, seed: int) -> None:
         names = [*self.data.table("words"), "<end>"]
-        joint = "" if max(map(len, names[1:-1]), default=2) == 1 else " "  # characters are not parted
+        plain = speller(names, "subwords" in self.data.meta)
 
         def spelt(words):
-            return joint.join(names[w] for w in words) or "(nothing)"
+            return plain(words) or "(nothing)"
 
         generator = torch.Generator().manual_seed(seed)
         if model.config.latent:
@@ -123,6 +127,7 @@ class Texts:
             gallery.table("What a test text costs, by every account", ["account", "nats", "perplexity", "what it is"], rows,
                           "Perplexities are per word, ends counted.")
         drawn = [spelt(t) for t in model.write(12, generator)]
+        self.begun(model, gallery, seed, spelt)
         if getattr(model, "classes", 0):
             labels = self.data.table("labels")
             gallery.table("Written as it was asked", ["class asked for", "text"],
@@ -143,3 +148,15 @@ class Texts:
                  for t in model.decode(codes[pair[0]] + way * (codes[pair[1]] - codes[pair[0]]))]
         gallery.table("Between two texts", ["likeliest words on a straight way between two codes"], [[line] for line in lines],
                       f"Two ways of {STEPS} codes each, ends included.")
+
+    def begun(self, model, gallery, seed, spelt):
+        """A text from each of the commonest first words: the first of DRAWN draws that begins so, which is a draw of what follows it."""
+        first = np.array(self.data["train.tokens"])[np.array(self.data["train.offsets"])[:-1][np.diff(self.data["train.offsets"]) > 0]]
+        words, counts = np.unique(first, return_counts=True)
+        drawn = [t for t in model.write(DRAWN, torch.Generator().manual_seed(seed)) if t]
+        rows = []
+        for word in words[np.argsort(-counts, kind="stable")][:8]:
+            own = [t for t in drawn if t[0] == word]
+            rows += [[spelt([word]), spelt(own[0]), len(own)]] if own else []
+        gallery.table("Written on from a first word", ["first word", "text", f"of {DRAWN} draws begin so"], rows,
+                      "Words drawn from the decoder; draws that begin with the word are draws of what follows it.")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln, psi
 
+from stages.evaluate.ranking import top_k
+
 TOP = 10  # words of a topic that are held against each other
 DIVERSE = 25  # words of a topic that are compared over topics (Dieng et al. 2020, https://doi.org/10.1162/tacl_a_00325)
 
@@ -64,11 +66,10 @@ def npmi(topics: np.ndarray, reference: Bags) -> np.ndarray:
     return np.array(found)
 
 
-def lda_bound(topics: np.ndarray, alpha: float, bags: Bags, rounds: int = 200) -> np.ndarray:
-    """Lower bound on log p(document) under latent Dirichlet allocation with fixed topics [K, V] (rows sum to 1), in nats: [documents].
+def lda_posterior(topics: np.ndarray, alpha: float, bags: Bags, rounds: int = 200) -> np.ndarray:
+    """gamma [documents, K] of the Dirichlet of each document's topics under fixed topics [K, V] (rows sum to 1), by coordinate ascent
 
-    E_q log p(w, theta) - E_q log q(theta), q a Dirichlet of the document's own, its parameters by coordinate ascent (Blei, Ng, Jordan
-    2003, https://jmlr.org/papers/v3/blei03a.html, appendix A.3): the counterpart of a neural model's ELBO, without a term for the topics.
+    (Blei, Ng, Jordan 2003, https://jmlr.org/papers/v3/blei03a.html, appendix A.3).
     """
     k, n = len(topics), len(bags.offsets) - 1
     of_word, row = np.ascontiguousarray(topics.T)[bags.words], bags.row  # (nonzeros, K)
@@ -81,11 +82,27 @@ def lda_bound(topics: np.ndarray, alpha: float, bags: Bags, rounds: int = 200) -
         before, gamma = gamma, alpha + expected * summed
         if np.abs(gamma - before).mean() < 1e-4:
             break
+    return gamma
+
+
+def lda_bound(topics: np.ndarray, alpha: float, bags: Bags) -> np.ndarray:
+    """Lower bound on log p(document) under latent Dirichlet allocation with fixed topics, in nats: [documents].
+
+    E_q log p(w, theta) - E_q log q(theta), q of `lda_posterior`: the counterpart of a neural model's ELBO, without a term for the topics.
+    """
+    k, n, gamma = len(topics), len(bags.offsets) - 1, lda_posterior(topics, alpha, bags)
+    of_word, row = np.ascontiguousarray(topics.T)[bags.words], bags.row
     log_theta = psi(gamma) - psi(gamma.sum(1, keepdims=True))
     likelihood = np.bincount(row, bags.counts * np.log(np.einsum("ij,ij->i", np.exp(log_theta)[row], of_word)), n)
     prior = gammaln(k * alpha) - k * gammaln(alpha) + (alpha - 1) * log_theta.sum(1)
     entropy = gammaln(gamma).sum(1) - gammaln(gamma.sum(1)) - ((gamma - 1) * log_theta).sum(1)
     return likelihood + prior + entropy
+
+
+def same_label_nearby(known: np.ndarray, labels: np.ndarray, asked: np.ndarray, truth: np.ndarray, n: int = 10) -> float:
+    """Share of the n rows of `known` [m, D] nearest to each row of `asked` [k, D], by cosine, whose label is its own; ties by row."""
+    first, second = (c / np.maximum(np.linalg.norm(c, axis=1, keepdims=True), 1e-12) for c in (known, asked))
+    return float((labels[top_k(second @ first.T, n)] == truth[:, None]).mean())
 
 
 def fit_lda(bags: Bags, size: int, topics: int, alpha: float, eta: float, seed: int, rounds: int = 20) -> np.ndarray:

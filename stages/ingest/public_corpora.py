@@ -20,6 +20,7 @@ from stages.settings import InputError, field
 PAIRS = ["pair_id", "split", "source", "target", "group"]
 DOCUMENTS = dict.fromkeys(("doc_id", "split", "text", "label", "group"), pl.String)
 TITLE = re.compile(r"^ = [^=].*[^=] = $")
+WIKI_END = re.compile(r"(?<= [.!?]) (?=[A-Z])")
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,24 @@ class NoOptions:
 class WikiOptions(WordTests):
     parts: list[Literal["train", "valid", "test"]] = field(["train", "valid", "test"])
     splits: Literal["published", "hash"] = field("published", doc="hash: articles of all parts are parted anew, by a hash of their id")
+    unit: Literal["article", "sentence"] = field("article", doc="what is a document; sentences are grouped by article, titles left out")
+    low: int = field(4, low=1, doc="fewest tokens (between spaces) of a sentence")
+    high: int = field(40, low=1, doc="most tokens")
 
 
 @dataclass(frozen=True)
 class TreebankOptions(WordTests):
     kind: Literal["pairs", "documents"] = field("pairs", doc="pairs of words and their universal part-of-speech tags, or sentences alone")
+
+
+@dataclass(frozen=True)
+class DirectionOptions:
+    translated: Literal["english", "other"] = field("english", doc="the side that is translated into the other one")
+
+
+@dataclass(frozen=True)
+class TatoebaOptions(DirectionOptions, WordTests):
+    kind: Literal["pairs", "english"] = field("pairs", doc="pairs, or the English sentences alone as documents, each once")
 
 
 @dataclass(frozen=True)
@@ -95,8 +109,21 @@ def wikitext2(options: WikiOptions, files: Files, scratch: Path) -> Raw:
             articles[-1].append(line.strip())
         texts = ["\n".join(line for line in article if line) for article in articles]
         split = part if options.splits == "published" else None
-        rows += [(f"{part}-{i:04d}", split, text, None, None) for i, text in enumerate(t for t in texts if t)]
-    return _documents(rows)
+        for i, text in enumerate(t for t in texts if t):
+            if options.unit == "article":
+                rows.append((f"{part}-{i:04d}", split, text, None, None))
+            else:
+                rows += [(f"{part}-{i:04d}#{n}", split, s, None, f"{part}-{i:04d}") for n, s in enumerate(_sentences(text, options))]
+    found = _documents(rows)
+    if options.unit == "sentence":
+        found.tables["documents"] = found.tables["documents"].unique("text", keep="first", maintain_order=True)
+    return found
+
+
+def _sentences(article: str, options: WikiOptions) -> list[str]:
+    """Sentences of an article's tokenised lines, of `low` to `high` tokens; a full stop stands by itself there. No titles (` = ... = `)."""
+    found = [s for line in article.split("\n") if not line.startswith("= ") for s in WIKI_END.split(line)]
+    return [s for s in found if options.low <= len(s.split()) <= options.high]
 
 
 def tiny_shakespeare(options: PassageOptions, files: Files, scratch: Path) -> Raw:
@@ -141,29 +168,31 @@ def conllu(text: str) -> list[tuple[str, str, str, str, str]]:
     return rows
 
 
-def tatoeba_eng_pes(options: NoOptions, files: Files, scratch: Path) -> Raw:
-    return _tatoeba(_text(files["pes.txt"], scratch))
+def tatoeba_eng_pes(options: TatoebaOptions, files: Files, scratch: Path) -> Raw:
+    return _tatoeba(_text(files["pes.txt"], scratch), options)
 
 
-def tatoeba_eng_fra(options: NoOptions, files: Files, scratch: Path) -> Raw:
-    return _tatoeba(member(files["fra-eng.zip"], "fra.txt").decode("utf-8"))
+def tatoeba_eng_fra(options: TatoebaOptions, files: Files, scratch: Path) -> Raw:
+    return _tatoeba(member(files["fra-eng.zip"], "fra.txt").decode("utf-8"), options)
 
 
-def _tatoeba(text):
+def _tatoeba(text, options):
     """English, tab, the other language (and an attribution); `group` is the English side, so that its translations stay together."""
     rows = [line.split("\t") for line in text.splitlines() if line]
-    return _pairs((f"t{i:06d}", None, row[0], row[1], row[0]) for i, row in enumerate(rows))
+    if options.kind == "english":
+        return _documents((f"t{i:06d}", None, sentence, None, None) for i, sentence in enumerate(dict.fromkeys(row[0] for row in rows)))
+    return _pairs(((f"t{i:06d}", None, row[0], row[1], row[0]) for i, row in enumerate(rows)), options)
 
 
-def multi30k(options: NoOptions, files: Files, scratch: Path) -> Raw:
-    """English-German captions line by line, in the published split."""
+def multi30k(options: DirectionOptions, files: Files, scratch: Path) -> Raw:
+    """English-German captions line by line, in the published split (`translated: other` is the usual De-En)."""
     rows = []
     for split, part in (("train", "train"), ("valid", "val"), ("test", "test_2016_flickr")):
         english, german = (_lines(files[f"{part}.{language}.gz"], scratch) for language in ("en", "de"))
         if len(english) != len(german):
             raise InputError(f"{files[f'{part}.de.gz']}: {len(german)} lines against {len(english)} English ones; fetch both again")
         rows += [(f"{split}-{i:05d}", split, e, g, None) for i, (e, g) in enumerate(zip(english, german, strict=True))]
-    return _pairs(rows)
+    return _pairs(rows, options)
 
 
 def wikiqa(options: NoOptions, files: Files, scratch: Path) -> Raw:
@@ -199,5 +228,9 @@ def _documents(rows):
     return Raw("documents", {"documents": pl.DataFrame(list(rows), schema=DOCUMENTS, orient="row")})
 
 
-def _pairs(rows):
-    return Raw("pairs", {"pairs": pl.DataFrame(list(rows), schema=dict.fromkeys(PAIRS, pl.String), orient="row")})
+def _pairs(rows, options):
+    """Pairs of rows whose source is English, turned round where that is asked for."""
+    table = pl.DataFrame(list(rows), schema=dict.fromkeys(PAIRS, pl.String), orient="row")
+    if options.translated == "other":
+        table = table.rename({"source": "target", "target": "source"}).select(PAIRS)
+    return Raw("pairs", {"pairs": table})

@@ -1,13 +1,15 @@
 """Python's own documentation as a corpus: the reference topics of `pydoc_data` and every docstring of the standard library.
 
-`group` is the top-level package of a docstring and `topics.<name>` of a topic, so that a hash split keeps what is written about
-one thing on one side. Texts that occur twice are kept once, where they come first.
+`group` is the top-level package of a docstring (or its module, where that is asked for) and `topics.<name>` of a topic, so that a hash
+split keeps what is written about one thing on one side. Texts that occur twice are kept once, where they come first.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -30,6 +32,8 @@ class SentenceOptions(WordTests):
 @dataclass(frozen=True)
 class DocumentOptions(WordTests):
     words: int = field(60, low=0, doc="words a document; the rest of a text shorter than half of it joins the last; 0: whole texts")
+    group: Literal["package", "module"] = field("package", doc="what a split keeps together; by module, the package is the label")
+    modules: int = field(5, low=2, doc="with group module: packages of fewer modules give no label, so that train has some of each")
 
 
 @dataclass(frozen=True)
@@ -59,14 +63,21 @@ def pydoc_sentences(options: SentenceOptions) -> Raw:
 
 
 def pydoc_documents(options: DocumentOptions) -> Raw:
-    """One document a chunk of `words` words of a topic, or of the docstrings of one module end to end."""
+    """One document a chunk of `words` words of a topic, or of the docstrings of one module end to end.
+
+    Split by package there is no label: a package of the test split is in no other. Split by module, the label is the package; the
+    reference topics have none.
+    """
     joined: dict[tuple[str, str], list[str]] = {}
     for name, group, text in _texts(by_module=True):
         joined.setdefault((name, group), []).extend(" ".join(paragraphs(text)).split())
-    rows = []
+    by_module, rows, labels = options.group == "module", [], []
+    modules = Counter(group for (_, group), words in joined.items() if words)
     for (name, group), words in joined.items():
-        rows += [(f"{name}#{i}", group, " ".join(chunk)) for i, chunk in enumerate(chunks(words, options.words))]
-    return _raw(rows)
+        found = chunks(words, options.words)
+        rows += [(f"{name}#{i}", name if by_module else group, " ".join(chunk)) for i, chunk in enumerate(found)]
+        labels += [group if by_module and modules[group] >= options.modules else None] * len(found)
+    return _raw(rows, labels)
 
 
 def pydoc_paragraphs(options: ParagraphOptions) -> Raw:
@@ -142,8 +153,10 @@ def _texts(by_module: bool = False):
                 yield module.name if by_module else name, module.package, text
 
 
-def _raw(rows) -> Raw:
+def _raw(rows, labels=None) -> Raw:
     table = pl.DataFrame(rows, schema=["doc_id", "group", "text"], orient="row")
+    if labels:
+        table = table.with_columns(label=pl.Series(labels, dtype=pl.String))
     table = table.unique("text", keep="first", maintain_order=True)
     numbered = pl.int_range(pl.len()).over("doc_id").cast(pl.String)  # a class defined twice in a module gives its name twice
     table = table.with_columns(pl.when(numbered == "0").then(pl.col("doc_id")).otherwise(pl.col("doc_id") + "~" + numbered))

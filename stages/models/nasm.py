@@ -11,6 +11,11 @@ A candidate is scored with h at the prior's mean. `attention: mean` has no noise
 leaves c out: LSTM matching, the baseline. With `overlap` the score is joined by two features in a logistic layer, as in the paper: how many
 words of the question the answer has, plain and weighted by log(N / n_w) over the training answers.
 
+`ranks_by: likelihood` is the fully generative ranker beside them: a language model p(a|q) that reads s_q beside every word, trained on
+right answers alone, half of the objective with s_q replaced by 0, which gives p(a) too. It scores by log p(a|q), which favours short
+answers, or with `ranks_by: information` by log p(a|q) - log p(a), the order by p(q|a) under Bayes' rule (Li et al. 2016,
+https://arxiv.org/abs/1510.03055, section 4).
+
 Deviations, and what they cost: word vectors are learnt with the rest where the paper starts from 50-dimensional word2vec (rare words are
 worse); both texts are read by one LSTM; Adam; one draw of h.
 """
@@ -29,8 +34,8 @@ from stages.models.base import Model as Base
 from stages.models.base import split_rows
 from stages.models.parts.gaussian import kl_between, reparameterise
 from stages.models.parts.ragged import packing
-from stages.models.parts.recurrent import Reader
-from stages.settings import field
+from stages.models.parts.recurrent import Reader, WordDecoder
+from stages.settings import InputError, field
 
 CITATION = "Miao, Yu, Blunsom 2016, Neural variational inference for text processing, https://arxiv.org/abs/1511.06038"
 ROWS = 256
@@ -44,6 +49,8 @@ class Config:
     hidden: int = field(50, low=1, high=4096)
     dropout: float = field(0.3, low=0.0, high=0.9, doc="of the word vectors")
     overlap: bool = field(True, doc="word-overlap features beside the score")
+    ranks_by: Literal["match", "likelihood", "information"] = field(
+        "match", doc="likelihood, information: by a language model of the answer given the question (attention: none, overlap: false)")
 
 
 class Model(Base):
@@ -58,6 +65,12 @@ class Model(Base):
         self.embedding, self.dropout = nn.Embedding(self.size, c.embedding), nn.Dropout(c.dropout)
         nn.init.normal_(self.embedding.weight, std=0.1)
         self.reader = Reader("lstm", c.embedding, c.hidden)
+        if self.writes:
+            if c.attention != "none" or c.overlap:
+                raise InputError(f"model.ranks_by: {c.ranks_by} scores by a language model alone, but model.attention is {c.attention} and "
+                                 f"model.overlap {str(c.overlap).lower()}; set them to none and false")
+            self.decoder = WordDecoder("lstm", self.size, c.embedding, c.hidden, c.hidden, c.dropout)
+            return
         self.of_last = nn.Linear(c.hidden, c.hidden, bias=False)  # W_n
         self.match, self.bias = nn.Linear(c.hidden, c.hidden, bias=False), nn.Parameter(torch.zeros(()))  # M
         if c.attention != "none":
@@ -73,10 +86,16 @@ class Model(Base):
             nn.init.constant_(self.features.weight, 0.1)
 
     @property
+    def writes(self) -> bool:
+        return self.config.ranks_by != "match"
+
+    @property
     def stochastic(self) -> bool:
         return self.config.attention == "stochastic"
 
     def begin(self, data, seed):
+        if self.writes:
+            return
         offsets, tokens = np.array(data["train.answer.offsets"]), np.array(data["train.answer.tokens"])
         row = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
         found = np.bincount(np.unique(row * np.int64(self.size) + tokens) % self.size, minlength=self.size)
@@ -126,19 +145,41 @@ class Model(Base):
         alpha = weights / layout.total(weights)[layout.row]
         return layout.total(alpha[:, None] * words), alpha
 
+    def written(self, batch: dict[str, Tensor], chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """(-log p(a|q), -log p(a)) in nats of the rows `chosen`, bool [B]: two of [chosen rows]."""
+        _, asked, _ = self.read(batch["question.tokens"], batch["question.offsets"])
+        lengths = batch["answer.offsets"].diff()
+        tokens = batch["answer.tokens"][torch.repeat_interleave(chosen, lengths)]
+        offsets = torch.cat([lengths.new_zeros(1), lengths[chosen].cumsum(0)])
+        codes = torch.stack([asked[chosen], torch.zeros_like(asked[chosen])])
+        return tuple(self.decoder.losses_of_draws(tokens, offsets, codes))
+
     def loss(self, batch, phase, step):
+        if self.writes:
+            right = batch["labels"] == 1
+            if not right.any():  # nothing to learn from: a gradient of zeros
+                return sum(p.sum() for p in self.parameters()) * 0.0, {"given": torch.zeros(())}
+            given, alone = self.written(batch, right)
+            return 0.5 * (given + alone).mean(), {"given": given.mean(), "alone": alone.mean()}
         logits, kl = self.logits(batch, posterior=True)
         fit, kl = binary_cross_entropy_with_logits(logits, batch["labels"].float()), kl.mean()
         return fit + kl, {"cross_entropy": fit} | ({"kl": kl} if self.stochastic else {})
 
     def scores(self, batch: dict[str, Tensor]) -> Tensor:
         """How likely each answer is right, higher is likelier: [B]."""
+        if self.writes:
+            given, alone = self.written(batch, torch.ones_like(batch["labels"], dtype=torch.bool))
+            return -given if self.config.ranks_by == "likelihood" else alone - given
         return self.logits(batch)[0]
 
     def validate(self, data):
-        """Cross-entropy of the validation pairs with h at the prior's mean, in nats."""
-        rows, device, found = np.arange(len(data["valid.labels"])), self.bias.device, []
+        """Cross-entropy of the validation pairs with h at the prior's mean; of a language model that of their right answers; in nats."""
+        rows, device, found = np.arange(len(data["valid.labels"])), self.embedding.weight.device, []
         for part in np.split(rows, range(ROWS, len(rows), ROWS)):
             batch = split_rows(self, data, "valid", part, device)
+            if self.writes:
+                right = batch["labels"] == 1
+                found += [self.written(batch, right)[0]] if right.any() else []
+                continue
             found.append(binary_cross_entropy_with_logits(self.scores(batch), batch["labels"].float(), reduction="none"))
-        return {"loss": torch.cat(found).mean().item()}
+        return {"loss": torch.cat(found).mean().item()} if found else {}

@@ -29,6 +29,7 @@ from stages.models.parts.nets import ACTIVATIONS
 from stages.settings import field
 
 CITATION = "Miao, Yu, Blunsom 2016, Neural variational inference for text processing, https://arxiv.org/abs/1511.06038"
+RELEVANCE = 0.3  # weight of a word's probability beside its lift, by coherence on training documents: .024, .026, -.048 at 1, 0.3, 0.15
 ROWS = 512  # documents at once where nothing is differentiated
 
 
@@ -105,11 +106,15 @@ class Model(Base):
         return self.posterior(batch)[0]
 
     def topics(self) -> Tensor:
-        """log p(w|h) with one unit of h two deviations of the prior up and the others 0, float32 [latent, V].
+        """How much each word belongs to each unit of h, float32 [latent, V]: its relevance (Sievert and Shirley 2014,
 
-        Not R alone: that ranks words first that training has seen twice, whatever they mean; LDA's topics are probabilities too.
+        https://aclanthology.org/W14-3110) log p(w|h) - (1 - RELEVANCE) log p(w|0), one unit of h two deviations of the prior up, others 0.
+        Not log p(w|h) itself: the commonest words lead every unit (of 25 words a unit .05 differ, here .19 at the same coherence); nor R
+        alone: that ranks words first that training has seen twice, whatever they mean.
         """
-        return torch.log_softmax(2 * self.decoder.weight.detach().T + self.decoder.bias.detach(), 1)
+        bias = self.decoder.bias.detach()
+        raised = torch.log_softmax(2 * self.decoder.weight.detach().T + bias, 1)
+        return raised - (1 - RELEVANCE) * torch.log_softmax(bias, 0)
 
     def loss(self, batch, phase, step):
         distortion, rate = self.bound(batch)

@@ -94,6 +94,8 @@ def main() -> None:
         write_json(
             out / "meta.json", {"dataset": args.dataset, "domain": source["domain"], "kind": kind, **meta, "hash": digest.hexdigest()}
         )
+    if meta.get("cut"):
+        print(f"{args.dataset}: {meta['cut']} texts were cut to their first {settings.max_length} tokens (prepare.max_length)")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from stages.prepare import subwords
 from stages.prepare.splits import SPLITS, Shares, with_splits
 from stages.settings import InputError, field
 
@@ -16,7 +17,9 @@ UNKNOWN, START, END = "<unk>", "<s>", "</s>"
 
 @dataclass(frozen=True)
 class TextSettings:
-    tokenizer: Literal["words", "characters", "spaces"] = field("words", doc="spaces: what stands between white space, as it is")
+    tokenizer: Literal["words", "characters", "spaces", "subwords"] = field(
+        "words", doc="spaces: what stands between white space, as it is; subwords: pieces of words, learnt from the train split")
+    subwords: int = field(4000, low=10, high=1_000_000, doc="different pieces that are learnt, of tokenizer subwords")
     lower: bool = field(True)
     min_count: int = field(1, low=1, doc="rarer words are <unk>")
     max_words: int = field(1_000_000, low=2, doc="vocabulary size with <unk>")
@@ -27,11 +30,30 @@ class TextSettings:
     sentences: bool = field(False, doc="of documents: each line is a sentence; the array `sentences` says of which each token is")
 
 
-def tokens(texts: pl.Series, settings: TextSettings) -> pl.Series:
-    """list[str] a text. Words are runs of letters, digits, marks, underscores and apostrophes or zero-width joiners inside them;
-    any other visible character is a token of its own, but for a written `<unk>`, which is one."""
+def pieces_of(texts: pl.Series, settings: TextSettings) -> bytes | None:
+    """The subword model of the train split's texts; None for other tokenisers."""
+    if settings.tokenizer != "subwords":
+        return None
+    return subwords.fit(texts.str.to_lowercase() if settings.lower else texts, settings.subwords)
+
+
+def learnt(models: dict[str, bytes | None]) -> tuple[dict[str, np.ndarray], dict]:
+    """(arrays, meta) that keep the subword models, each by the name of its array; both empty for other tokenisers."""
+    if None in models.values():
+        return {}, {}
+    return {name: np.frombuffer(model, np.uint8) for name, model in models.items()}, {"subwords": True}
+
+
+def tokens(texts: pl.Series, settings: TextSettings, model: bytes | None = None) -> pl.Series:
+    """list[str] a text; `model` is that of `pieces_of`.
+
+    Words are runs of letters, digits, marks, underscores and apostrophes or zero-width joiners inside them; any other visible character
+    is a token of its own, but for a written `<unk>`, which is one.
+    """
     if settings.lower:
         texts = texts.str.to_lowercase()
+    if model is not None:
+        return subwords.cut(texts, model)
     if settings.tokenizer == "characters":
         return texts.str.split("")
     if settings.tokenizer == "spaces":
@@ -40,9 +62,13 @@ def tokens(texts: pl.Series, settings: TextSettings) -> pl.Series:
 
 
 def vocabulary(
-    token_lists: list[pl.Series], settings: TextSettings, specials: tuple[str, ...] = (UNKNOWN,)
+    token_lists: list[pl.Series], settings: TextSettings, specials: tuple[str, ...] = (UNKNOWN,), model: bytes | None = None
 ) -> tuple[list[str], np.ndarray]:
-    """(words by falling train count, ties by spelling; their counts int64). Specials come first."""
+    """(words by falling train count, ties by spelling; their counts int64). Specials come first.
+
+    With a subword `model` all its pieces are words: those that train is never cut into, single characters above all, come last, with
+    count 0, and spell what train lacks.
+    """
     counted = (
         pl.concat([t.explode(empty_as_null=False) if t.dtype == pl.List else t for t in token_lists])
         .rename("w")
@@ -52,13 +78,17 @@ def vocabulary(
         .len()
         .sort(["len", "w"], descending=[True, False])
     )
-    kept = counted.filter(pl.col("len") >= settings.min_count, pl.col("w").is_in(specials).not_())
+    kept = counted.filter(pl.col("len") >= (settings.min_count if model is None else 1), pl.col("w").is_in(specials).not_())
     kept = kept.head(max(settings.max_words - len(specials), 0))
     rare = int(counted["len"].sum() - kept["len"].sum())
     counts = np.concatenate([[rare], np.zeros(len(specials) - 1, np.int64), kept["len"].to_numpy().astype(np.int64)])
     if kept.is_empty():
         raise InputError(f"the vocabulary is empty: no word occurs {settings.min_count} times in the train split; lower prepare.min_count")
-    return [*specials, *kept["w"]], counts.astype(np.int64)
+    words = [*specials, *kept["w"]]
+    if model is not None:
+        spare = sorted({*subwords.names(model)} - {*words})
+        words, counts = [*words, *spare], np.concatenate([counts, np.zeros(len(spare), np.int64)])
+    return words, counts.astype(np.int64)
 
 
 def encode(lists: pl.Series, ids: pl.DataFrame, settings: TextSettings) -> tuple[np.ndarray, np.ndarray, int]:
@@ -87,19 +117,22 @@ def _label_ids(part: pl.DataFrame, labels: list[str]) -> np.ndarray:
 
 def documents(table: pl.DataFrame, settings: TextSettings, shares: Shares):
     """arrays, tables, meta of kind documents, or with `bag` of kind counts."""
+    if settings.bag and settings.tokenizer == "subwords":
+        raise InputError("prepare.bag: bags are of words, but prepare.tokenizer is subwords; set that to words")
     if settings.bag:
         return bags(table, settings, shares)
     table = with_splits(table, "doc_id", shares)
     parts = {s: table.filter(pl.col("split") == s) for s in SPLITS}
-    lists = {s: tokens(part["text"], settings) for s, part in parts.items()}
-    words, counts = vocabulary([lists["train"]], settings)
-    labels = _labels(table)
-    arrays, cut = {"counts": counts}, 0
+    model = pieces_of(parts["train"]["text"], settings)
+    lists = {s: tokens(part["text"], settings, model) for s, part in parts.items()}
+    words, counts = vocabulary([lists["train"]], settings, model=model)
+    labels, (kept, facts) = _labels(table), learnt({"subwords": model})
+    arrays, cut = {"counts": counts, **kept}, 0
     for s in SPLITS:
         arrays[f"{s}.tokens"], arrays[f"{s}.offsets"], n = encode(lists[s], _ids(words), settings)
         arrays[f"{s}.labels"] = _label_ids(parts[s], labels)
         if settings.sentences:
-            arrays[f"{s}.sentences"] = lines_of(parts[s]["text"], settings)
+            arrays[f"{s}.sentences"] = lines_of(parts[s]["text"], settings, model)
         cut += n
     meta = {
         "words": len(words),
@@ -108,15 +141,16 @@ def documents(table: pl.DataFrame, settings: TextSettings, shares: Shares):
         "documents": {s: len(p) for s, p in parts.items()},
         "tokens": {s: len(arrays[f"{s}.tokens"]) for s in SPLITS},
         "unknown_share": {s: float((arrays[f"{s}.tokens"] == 0).mean()) if len(arrays[f"{s}.tokens"]) else 0.0 for s in SPLITS},
+        **facts,
     }
     return arrays, {"words": words, "labels": labels}, meta
 
 
-def lines_of(texts: pl.Series, settings: TextSettings) -> np.ndarray:
+def lines_of(texts: pl.Series, settings: TextSettings, model: bytes | None = None) -> np.ndarray:
     """Of each token of the texts, end to end and cut as `encode` cuts: the number of its line in its text, int32; empty lines are none."""
     found = [np.zeros(0, np.int32)]
     for lines in texts.str.split("\n").to_list():
-        lengths = tokens(pl.Series(lines, dtype=pl.String), settings).list.len().to_numpy()
+        lengths = tokens(pl.Series(lines, dtype=pl.String), settings, model).list.len().to_numpy()
         lengths = lengths[lengths > 0]
         found.append(np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)[: settings.max_length])
     return np.concatenate(found)
@@ -165,8 +199,11 @@ def pairs(table: pl.DataFrame, settings: TextSettings, shares: Shares):
     table = with_splits(table, "pair_id", shares)
     arrays, tables, meta = {}, {}, {"pairs": {s: table.filter(pl.col("split") == s).height for s in SPLITS}, "cut": 0}
     for side in ("source", "target"):
-        lists = {s: tokens(table.filter(pl.col("split") == s)[side], settings) for s in SPLITS}
-        words, counts = vocabulary([lists["train"]], settings, (UNKNOWN, START, END))
+        model = pieces_of(table.filter(pl.col("split") == "train")[side], settings)
+        lists = {s: tokens(table.filter(pl.col("split") == s)[side], settings, model) for s in SPLITS}
+        words, counts = vocabulary([lists["train"]], settings, (UNKNOWN, START, END), model)
+        kept, facts = learnt({f"{side}.subwords": model})
+        arrays, meta = {**arrays, **kept}, {**meta, **facts}
         arrays[f"{side}.counts"], tables[f"{side}.words"], meta[f"{side}_words"] = counts, words, len(words)
         for s in SPLITS:
             arrays[f"{s}.{side}.tokens"], arrays[f"{s}.{side}.offsets"], n = encode(lists[s], _ids(words), settings)
@@ -183,9 +220,11 @@ def questions(table: pl.DataFrame, settings: TextSettings, shares: Shares):
     )
     table = with_splits(keyed, "question_id", shares)
     parts = {s: table.filter(pl.col("split") == s) for s in SPLITS}
-    lists = {(s, side): tokens(parts[s][side], settings) for s in SPLITS for side in ("question", "answer")}
-    words, counts = vocabulary([lists["train", "question"], lists["train", "answer"]], settings)
-    arrays, cut = {"counts": counts}, 0
+    model = pieces_of(pl.concat([parts["train"]["question"].rename("text"), parts["train"]["answer"].rename("text")]), settings)
+    lists = {(s, side): tokens(parts[s][side], settings, model) for s in SPLITS for side in ("question", "answer")}
+    words, counts = vocabulary([lists["train", "question"], lists["train", "answer"]], settings, model=model)
+    kept, facts = learnt({"subwords": model})
+    arrays, cut = {"counts": counts, **kept}, 0
     for s in SPLITS:
         for side in ("question", "answer"):
             arrays[f"{s}.{side}.tokens"], arrays[f"{s}.{side}.offsets"], n = encode(lists[s, side], _ids(words), settings)
@@ -193,7 +232,7 @@ def questions(table: pl.DataFrame, settings: TextSettings, shares: Shares):
         arrays[f"{s}.labels"] = parts[s]["label"].to_numpy().astype(np.int32)
         order = {q: i for i, q in enumerate(parts[s]["question_id"].unique(maintain_order=True))}
         arrays[f"{s}.ids"] = np.array([order[q] for q in parts[s]["question_id"]], np.int32)
-    return arrays, {"words": words}, {"words": len(words), "cut": cut, "pairs": {s: len(p) for s, p in parts.items()}}
+    return arrays, {"words": words}, {"words": len(words), "cut": cut, "pairs": {s: len(p) for s, p in parts.items()}, **facts}
 
 
 def counts(table: pl.DataFrame, settings: TextSettings, shares: Shares):

@@ -58,6 +58,13 @@ def need(model, kind: str, *abilities: str) -> None:
                          f"it needs one of {', '.join(abilities)} (see stages/models/base.py)")
 
 
+def filled(rows, data: Prepared, split: str, what: str) -> None:
+    """InputError where there is nothing of `what` (document, pair) to measure."""
+    if not len(rows):
+        raise InputError(f"{data.folder}: its {split} split has no {what} with a word, so nothing can be measured; give more data, or a "
+                         f"larger share (prepare.{split})")
+
+
 def array(tensor) -> np.ndarray:
     """float64 array of a tensor or array."""
     return np.asarray(tensor.detach().cpu() if isinstance(tensor, torch.Tensor) else tensor, np.float64)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from stages.evaluate import generative, topics
-from stages.evaluate.kinds.base import Kind, array, need
+from stages.evaluate.kinds.base import Kind, array, filled, need
 from stages.evaluate.latents import ACTIVE
 from stages.models.base import split_rows
 
@@ -25,6 +25,7 @@ class Evaluation(Kind):
         super().__init__(setting)
         whole = self.bags(self.split)
         self.rows = np.flatnonzero(whole.lengths > 0)  # an empty bag has no perplexity
+        filled(self.rows, self.data, self.split, "document")
         self.empty = len(whole.lengths) - len(self.rows)
         self.lengths = whole.lengths[self.rows]
 
@@ -59,26 +60,34 @@ class Evaluation(Kind):
             metrics[f"perplexity_document_iw_{k}"] = topics.perplexity_of_documents(bounds, self.lengths)["perplexity_document"]
         metrics |= {"active_units": float((means.var(0) > ACTIVE).sum()), "empty_documents": float(self.empty),
                     "mutual_information": generative.mutual_information(means, log_variances, self.settings.seed)}
-        return metrics | self.quality(array(model.topics())) | self.retrieval(model)
+        return metrics | self.quality(array(model.topics())) | self.retrieval(lambda split: self.means(model, split))
 
     def quality(self, weights):
         return {"topic_npmi": float(topics.npmi(weights, self.bags("train")).mean()), "topic_diversity": topics.diversity(weights)}
 
-    def retrieval(self, model):
-        """Share of the ten training documents nearest to a test document, by cosine of the codes, that have its label."""
-        train, test = np.array(self.data["train.labels"]), np.array(self.data[f"{self.split}.labels"])[self.rows]
+    def retrieval(self, codes):
+        """Share of the ten training documents nearest to a test document, by cosine, that have its label; {} without labels.
+
+        `codes(split)` gives a vector for each document of a split that has a known word, float64 [documents, D].
+        """
+        labels = {split: np.array(self.data[f"{split}.labels"])[self.bags(split).lengths > 0] for split in ("train", self.split)}
+        train, test = labels["train"], labels[self.split]
         if not (train >= 0).any() or not (test >= 0).any():
             return {}
-        known = np.flatnonzero((train >= 0) & (self.bags("train").lengths > 0))
+        return {"retrieval_precision_10": topics.same_label_nearby(codes("train")[train >= 0], train[train >= 0],
+                                                                   codes(self.split)[test >= 0], test[test >= 0])}
 
-        def unit(split, rows):
-            parts = [split_rows(model, self.data, split, part) for part in np.split(rows, range(512, len(rows), 512))]
-            codes = np.concatenate([array(model.encode(part)) for part in parts])
-            return codes / np.maximum(np.linalg.norm(codes, axis=1, keepdims=True), 1e-12)
+    def means(self, model, split):
+        rows = np.flatnonzero(self.bags(split).lengths > 0)
+        parts = [split_rows(model, self.data, split, part) for part in np.split(rows, range(512, len(rows), 512))]
+        return np.concatenate([array(model.encode(part)) for part in parts])
 
-        first, second = unit("train", known), unit(self.split, self.rows[test >= 0])
-        near = np.argsort(-(second @ first.T), axis=1, kind="stable")[:, :10]
-        return {"retrieval_precision_10": float((train[known][near] == test[test >= 0][:, None]).mean())}
+    def weighted(self, split):
+        """Counts times log(N / n) of n training documents with the word, float64 [documents, V]."""
+        bags, train, size = self.known(split), self.known("train"), self.data.meta["words"]
+        found = np.zeros((len(bags.offsets) - 1, size), np.float32)
+        found[bags.row, bags.words] = bags.counts
+        return found * np.log((len(train.offsets) - 1) / np.maximum(np.bincount(train.words, minlength=size), 1)).astype(np.float32)
 
     @cached_property
     def lda(self):
@@ -99,22 +108,32 @@ class Evaluation(Kind):
         return topics.Bags(whole.words, whole.counts, np.concatenate([[0], np.cumsum(np.diff(whole.offsets)[kept])]))
 
     def baselines(self, model, fresh):
-        """unigram: every document from the training frequencies; lda: tuned on the validation split, under the same document bound."""
+        """unigram: every document from the training frequencies; lda: under the same document bound, the best on the validation split of
+
+        the settings tried; tf_idf, where there are labels: the words themselves, to find documents by.
+        """
         test = self.known(self.split)
         seen = np.maximum(np.array(self.data["counts"], np.float64), 0.5)
         plain = np.bincount(test.row, test.counts * np.log(seen / seen.sum())[test.words], len(self.rows))
         found, alpha = self.lda
         bounds = topics.lda_bound(found, alpha, test)
-        return {"unigram": {**topics.perplexity_of_documents(plain, self.lengths), "elbo": float(-plain.mean())},
-                "lda": {**topics.perplexity_of_documents(bounds, self.lengths), "elbo": float(-bounds.mean()), **self.quality(found)}}
+        lda = {**topics.perplexity_of_documents(bounds, self.lengths), "elbo": float(-bounds.mean()), **self.quality(found)}
+        lda |= self.retrieval(lambda split: topics.lda_posterior(found, alpha, self.known(split)))
+        words = self.retrieval(self.weighted)
+        return {"unigram": {**topics.perplexity_of_documents(plain, self.lengths), "elbo": float(-plain.mean())}, "lda": lda,
+                **({"tf_idf": words} if words else {})}
 
     def exhibit(self, model, gallery, seed):
         names = self.data.table("words")
         note = (f"NPMI over pairs of the {topics.TOP} heaviest words; reference corpus: the training documents, window: the document. "
                 "Best first.")
-        shown = {"Topics: likeliest words with a unit of the code up": array(model.topics()), "Topics of the tuned LDA": self.lda[0]}
+        tried = len(self.settings.lda_topics) * len(self.settings.lda_alpha)
+        beside = (f" This LDA has {len(self.lda[0])} topics and a prior of {self.lda[1]:g}, "
+                  + (f"the best of {tried} settings on the validation split." if tried > 1 else "untuned: to tune it (evaluate.lda_topics, "
+                     "evaluate.lda_alpha) takes longer than the model's training, and the study profile does."))
+        shown = {"Topics: the words most of a unit of the code": array(model.topics()), "Topics of LDA": self.lda[0]}
         for title, weights in shown.items():
             scores, top = topics.npmi(weights, self.bags("train")), topics.top_words(weights, topics.TOP)
             order = np.argsort(-scores, kind="stable")[:SHOWN]
             gallery.table(title, ["topic", "NPMI", "words"], [[int(t), round(float(scores[t]), 3), " ".join(names[w] for w in top[t])]
-                                                              for t in order], note)
+                                                              for t in order], note + (beside if weights is self.lda[0] else ""))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
 
+from stages.evaluate import attention
 from stages.evaluate.bleu import corpus_bleu
-from stages.evaluate.kinds.base import Kind, array, need
+from stages.evaluate.kinds.base import Kind, array, filled, need
+from stages.evaluate.spelling import speller
 from stages.models.base import split_rows
 from stages.settings import InputError
 
 ROWS = 128
-CELL, MARGIN = 14, 18  # pixels of an attention map
 BEAM = 5
+UNKNOWN = 0
 
 
 class Evaluation(Kind):
@@ -21,6 +22,7 @@ class Evaluation(Kind):
         super().__init__(setting)
         self.words = {side: self.data.table(f"{side}.words") for side in ("source", "target")}
         self.source, self.target = self.side("source", self.split), self.side("target", self.split)
+        filled(self.source, self.data, self.split, "pair")
         chosen = np.random.default_rng(self.settings.seed).permutation(len(self.source))[: self.settings.limit_pairs]
         self.rows = np.sort(chosen)
 
@@ -30,7 +32,7 @@ class Evaluation(Kind):
         return [tokens[a:b].tolist() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
 
     def headline(self, metrics):
-        return "exact_match" if "exact_match" in metrics else "accuracy"
+        return "exact_match" if "bleu" in metrics else "accuracy"
 
     def measure(self, model, seed):
         need(model, "pairs", "search", "tag_logits")
@@ -51,7 +53,9 @@ class Evaluation(Kind):
         for tag in np.unique(truth):
             right = ((chosen == tag) & (truth == tag)).sum()
             scores.append(2 * right / max((chosen == tag).sum() + (truth == tag).sum(), 1))
-        return {"accuracy": float((chosen == truth).mean()), "macro_f1": float(np.mean(scores))}
+        wrong = np.add.reduceat(chosen != truth, np.cumsum([0, *map(len, self.source[:-1])]))
+        return {"accuracy": float((chosen == truth).mean()), "macro_f1": float(np.mean(scores)),
+                "sequence_accuracy": float((wrong == 0).mean())}
 
     def commonest(self):
         """(commonest tag of each source word in training, commonest of all)."""
@@ -63,27 +67,54 @@ class Evaluation(Kind):
     # translators
 
     def translated(self, model):
-        exact, found, forced = {}, {}, []
+        exact, found, forced, widths = {}, {}, [], []
         wanted = [self.target[r] for r in self.rows]
         for beam in (1, BEAM):
             made = []
             for part in np.split(self.rows, range(ROWS, len(self.rows), ROWS)):
                 batch = split_rows(model, self.data, self.split, part)
-                made += model.search(batch["source.tokens"], batch["source.offsets"], beam)[0]
+                texts, maps = model.search(batch["source.tokens"], batch["source.offsets"], beam)
+                made += texts
                 if beam == 1:
+                    widths += [attention.entropies(array(m)) for m in maps if m.numel()]
                     losses, right, row = model.forced(batch)
                     every = torch.ones(len(part), dtype=torch.bool).scatter_reduce(0, row, right, "amin")
                     forced.append(np.stack([array(every.float()), array(torch.zeros(len(part)).index_add(0, row, losses))], 1))
-            exact[beam] = np.array([a == b for a, b in zip(made, wanted, strict=True)])
+            exact[beam] = self.exactly(made)
             if beam == 1:
-                found["bleu"], self.made = corpus_bleu(made, wanted), made
+                found["bleu"], self.made = self.bleu(made), made
             else:
-                found["bleu_beam"] = corpus_bleu(made, wanted)
+                found["bleu_beam"] = self.bleu(made)
         every, losses = np.concatenate(forced).T
+        every = every * self.known
         self.exact = exact[1]
+        if widths:
+            found["attention_entropy"] = float(np.concatenate(widths).mean())
         return {"exact_match": float(exact[1].mean()), "exact_match_beam": float(exact[BEAM].mean()), **found,
                 "exact_match_forced": float(every.mean()), "exposure_gap": float(every.mean() - exact[1].mean()),
                 "perplexity_target": float(np.exp(losses.sum() / sum(len(t) + 1 for t in wanted)))} | self.by_length(exact[1])
+
+    @property
+    def known(self):
+        """Whether the target has known words alone, bool [rows]: one with another can be right by no translation."""
+        return np.array([UNKNOWN not in self.target[r] for r in self.rows])
+
+    def exactly(self, made):
+        return self.known & np.array([a == self.target[r] for a, r in zip(made, self.rows, strict=True)])
+
+    def bleu(self, made, rows=None):
+        """BLEU of translations of the rows (places in `self.rows`, default all): of the dataset's tokens, or of running text where those
+
+        are pieces of words. An unknown word of the target is never right.
+        """
+        rows = range(len(self.rows)) if rows is None else rows
+        pairs = [(made[i], self.target[self.rows[i]]) for i in rows]
+        if "subwords" in self.data.meta:
+            texts = [(self.spelt("target", a), self.spelt("target", b).replace("<unk>", "<unseen>")) for a, b in pairs]
+        else:
+            texts = [(" ".join(map(str, a)), " ".join(str(w) if w != UNKNOWN else "unseen" for w in b)) for a, b in pairs]
+        found, self.signature = corpus_bleu(*zip(*texts, strict=True), tokenize="13a" if "subwords" in self.data.meta else "none")
+        return found
 
     def by_length(self, exact):
         """Exact match of the shorter and of the longer targets, where they differ in length."""
@@ -110,38 +141,46 @@ class Evaluation(Kind):
             of_word, overall = self.commonest()
             flat = np.concatenate(self.source)
             return {"majority": self.tagging(np.full(len(flat), overall)), "most_frequent_tag": self.tagging(of_word[flat])}
-        made, wanted = self.nearest(), [self.target[r] for r in self.rows]
-        exact = np.array([a == b for a, b in zip(made, wanted, strict=True)])
-        return {"nearest_pair": {"exact_match": float(exact.mean()), "bleu": corpus_bleu(made, wanted), **self.by_length(exact)}}
+        made = self.nearest()
+        exact = self.exactly(made)
+        return {"nearest_pair": {"exact_match": float(exact.mean()), "bleu": self.bleu(made), **self.by_length(exact)}}
 
     def spelt(self, side, ids):
-        joint = "" if max(map(len, self.words[side][3:] or [""])) <= 1 else " "  # characters
-        return joint.join(self.words[side][i] for i in ids)
+        return speller(self.words[side], "subwords" in self.data.meta)(ids)
 
     def exhibit(self, model, gallery, seed):
         if not hasattr(model, "search"):
             return self.exhibit_tags(model, gallery)
-        lengths = np.array([len(self.source[r]) for r in self.rows])
-        edges = np.unique(np.quantile(lengths, [0, 0.25, 0.5, 0.75, 1.0]).astype(int))
-        rows = [[f"{a} to {b - (b != edges[-1])}", int(own.sum()), round(float(self.exact[own].mean()), 4)]
-                for a, b in zip(edges[:-1], edges[1:], strict=True)
-                for own in ((lengths >= a) & ((lengths < b) | (b == edges[-1])),) if own.any()]
-        gallery.table("Exact match by length of the source", ["words of the source", "pairs", "exact match"], rows, "Greedy search.")
+        for side, texts in (("source", self.source), ("target", self.target)):
+            rows = [[name, int(own.sum()), round(float(self.exact[own].mean()), 4), round(self.bleu(self.made, np.flatnonzero(own)), 4)]
+                    for name, own in classes(np.array([len(texts[r]) for r in self.rows]))]
+            gallery.table(f"By length of the {side}", [f"words of the {side}", "pairs", "exact match", "BLEU"], rows,
+                          f"Greedy search. BLEU is sacrebleu's, {self.signature}.")
         shown = np.linspace(0, len(self.rows) - 1, 12).astype(int)
         rows = [[self.spelt("source", self.source[self.rows[i]]), self.spelt("target", self.target[self.rows[i]]),
                  self.spelt("target", self.made[i])] for i in shown]
         gallery.table("Translations", ["source", "right", "made"], rows, "Greedy search.")
-        if model.config.attention == "none":
-            return
-        plain = [i for i in range(len(self.rows)) if self.spelt("source", self.source[self.rows[i]]).isascii()][:2]
-        for number, i in enumerate(plain):  # the font has no other letters
+        if model.config.attention != "none":
+            self.exhibit_attention(model, gallery)
+
+    def exhibit_attention(self, model, gallery):
+        """Maps of two sources as pictures, where the font has their letters, else word by word."""
+        sources = [self.spelt("source", self.source[r]) for r in self.rows]
+        plain = [i for i in range(len(self.rows)) if sources[i].isascii()][:2]
+        for number, i in enumerate(plain or range(min(2, len(self.rows)))):
             batch = split_rows(model, self.data, self.split, self.rows[[i]])
             made, maps = model.search(batch["source.tokens"], batch["source.offsets"])
             weights = array(maps[0])
-            names = [self.words["source"][w] for w in self.source[self.rows[i]]], [self.words["target"][w] for w in made[0]] + ["end"]
-            entropy = -(weights * np.log(np.maximum(weights, 1e-12))).sum(1).mean()
-            gallery.picture(f"attention{number}", heat(weights, *names), f"Attention, {self.spelt('source', self.source[self.rows[i]])}",
-                            f"A row a word written, a column a word read, darker where it is attended; mean entropy {entropy:.2f} nats.")
+            read = [self.words["source"][w] for w in self.source[self.rows[i]]]
+            written = [*(self.words["target"][w] for w in made[0]), "end"][: len(weights)]
+            title = f"Attention, {sources[i]}"
+            if not plain:
+                gallery.table(title, ["word written", "word attended most", "its weight", "entropy, nats"],
+                              attention.alignment(weights, read, written), "Greedy search.")
+                continue
+            gallery.picture(f"attention{number}", attention.heat(weights, read, written), title,
+                            "A row a word written, a column a word read, darker where it is attended; mean entropy "
+                            f"{attention.entropies(weights).mean():.2f} nats.")
 
     def exhibit_tags(self, model, gallery):
         chosen, truth = self.tags(model), np.concatenate(self.target)
@@ -156,16 +195,15 @@ class Evaluation(Kind):
                                                             for c, t in zip(chosen[a:b], truth[a:b], strict=True))] for i, a, b in shown])
 
 
-def heat(weights: np.ndarray, columns: list[str], rows: list[str]) -> np.ndarray:
-    """Picture of a matrix in [0, 1], [len(rows), len(columns)], its rows and columns named by short texts: uint8 [H, W, 3]."""
-    page = Image.new("RGB", (MARGIN + CELL * len(columns) + 24, MARGIN + CELL * len(rows) + 6), (255, 255, 255))
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(11)
-    for j, name in enumerate(columns):
-        draw.text((MARGIN + CELL * (j + 0.5), MARGIN - 3), name[:2], (60, 60, 60), font, anchor="mb")
-    for i, name in enumerate(rows):
-        draw.text((MARGIN - 3, MARGIN + CELL * (i + 0.5)), name[:2], (60, 60, 60), font, anchor="rm")
-        for j in range(len(columns)):
-            shade = int(round(255 * (1 - float(np.clip(weights[i, j], 0, 1)))))
-            left, top = MARGIN + CELL * j, MARGIN + CELL * i
-            draw.rectangle((left, top, left + CELL - 2, top + CELL - 2), (shade, shade, 255))
-    return np.asarray(page)
+def classes(lengths: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """(name, which: bool [n]) of lengths: each by itself where they are few, else quarters."""
+    different = np.unique(lengths)
+    if len(different) <= 4:
+        return [(str(n), lengths == n) for n in different]
+    edges = np.unique(np.quantile(lengths, [0, 0.25, 0.5, 0.75, 1.0]).astype(int))
+    found = []
+    for a, b in zip(edges[:-1], edges[1:], strict=True):
+        last = b == edges[-1]
+        own = (lengths >= a) & ((lengths <= b) if last else (lengths < b))
+        found += [(f"{a} to {b if last else b - 1}", own)] if own.any() else []
+    return found

@@ -7,10 +7,9 @@ import numpy as np
 from stages.evaluate.kinds.base import Kind, array, need
 from stages.evaluate.ranking import average_precision, realistic_ranks_of
 from stages.models.base import split_rows
+from stages.settings import InputError
 
 ROWS = 256
-
-
 MASSES = (10.0, 100.0, 1000.0)  # of the smoothing of query likelihood, in words
 
 
@@ -19,6 +18,9 @@ class Evaluation(Kind):
         super().__init__(setting)
         self.labels = np.array(self.data[f"{self.split}.labels"])
         self.groups, self.left_out = self.grouped(self.split)
+        if not self.groups:
+            raise InputError(f"{self.data.folder}: no question of its {self.split} split has a right and a wrong answer (labels 1 and 0), "
+                             "so nothing can be ranked; give more questions, or more candidates")
 
     def grouped(self, split):
         """(rows of each question that can be ranked, questions left out: all their answers are wrong, or right)."""
@@ -86,9 +88,11 @@ class Evaluation(Kind):
 
     def exhibit(self, model, gallery, seed):
         names, rows = self.data.table("words"), []
-        for g in [self.groups[i] for i in np.linspace(0, len(self.groups) - 1, 8).astype(int)] if self.groups else []:
+        for g in [self.groups[i] for i in np.linspace(0, len(self.groups) - 1, 8).astype(int)]:
             order = g[np.argsort(-self.last[g], kind="stable")]
             rows.append([" ".join(names[w] for w in self.text("question", self.split, g[0])),
                          " ".join(names[w] for w in self.text("answer", self.split, order[0])[:40]),
                          ", ".join(str(i + 1) for i in np.flatnonzero(self.labels[order] == 1))])
-        gallery.table("Questions and the answers put first", ["question", "first answer (40 words)", "rank of the right one"], rows)
+        gallery.table("Questions and the answers put first", ["question", "first answer (40 words)", "rank of the right one"], rows,
+                      f"{len(self.groups)} questions are ranked. Left out are {self.left_out} whose answers are all wrong or all right "
+                      "(the filtered convention of WikiQA and TREC-QA; figures that keep them are lower). Ties count at their mean rank.")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from stages.evaluate import attention, topics
 from stages.evaluate.kinds import counts, pairs, questions, series
 from stages.evaluate.kinds.base import Setting
 from stages.evaluate.settings import EvaluateSettings
@@ -88,7 +89,8 @@ SMALL = {"text_vae": {"latent": 3, "embedding": 4, "hidden": 6, "longest": 8},
          "seq2seq": {"hidden": 6, "embedding": 4, "attention": "additive", "longest": 8}}
 CASES = {
     "text_vae": (lines, "elbo", {"unigram", "kneser_ney", "floor"}), "ml_vae": (lines, "elbo", {"unigram", "kneser_ney", "floor"}),
-    "nvdm": (bags, "perplexity_document", {"unigram", "lda"}), "recurrent-tags": (tagged, "accuracy", {"majority", "most_frequent_tag"}),
+    "nvdm": (bags, "perplexity_document", {"unigram", "lda", "tf_idf"}),
+    "recurrent-tags": (tagged, "accuracy", {"majority", "most_frequent_tag"}),
     "recurrent-forecast": (seasons, "mse", {"naive_forecast", "seasonal_naive"}),
     "recurrent-sum": (lambda f: seasons(f, True), "mse", {"mean"}), "recurrent-images": (runs.digits, "accuracy", None),
     "seq2seq": (tagged, "exact_match", {"nearest_pair"}), "nasm": (asked, "map", {"overlap", "query_likelihood", "equal_scores"}),
@@ -133,18 +135,65 @@ def test_bags_perplexity_by_hand_retrieval_of_the_very_label_and_empty_ones_coun
     assert found["perplexity_document"] == pytest.approx(5) == found["perplexity_corpus"] == found["perplexity_document_iw_1"]
     assert found["empty_documents"] == (whole.lengths == 0).sum() == 1 and found["active_units"] == 0
     assert found["retrieval_precision_10"] == 1.0 and len(label) == 24
+    assert evaluation.retrieval(evaluation.weighted) == {"retrieval_precision_10": 1.0}, "the themes share no word"
+    unlabelled = of(counts, bags(tmp_path / "e", labelled=False))
+    assert unlabelled.retrieval(unlabelled.weighted) == {}
+
+
+def test_the_labels_of_the_nearest_against_plain_loops():
+    rng = np.random.default_rng(0)
+    known, asked, labels, truth = rng.normal(size=(30, 3)), rng.normal(size=(7, 3)), rng.integers(0, 3, 30), rng.integers(0, 3, 7)
+    shares = []
+    for code, own in zip(asked, truth, strict=True):
+        cosines = [code @ k / math.sqrt((code @ code) * (k @ k)) for k in known]
+        near = sorted(range(30), key=lambda i: -cosines[i])[:4]
+        shares.append(sum(labels[i] == own for i in near) / 4)
+    assert topics.same_label_nearby(known, labels, asked, truth, 4) == pytest.approx(np.mean(shares))
 
 
 def test_the_commonest_tag_is_all_there_is_to_know_and_what_are_no_tags_is_said(tmp_path):
     evaluation = of(pairs, tagged(tmp_path / "d"))
     found = evaluation.baselines(Spy(), None)
-    assert found["most_frequent_tag"] == {"accuracy": 1.0, "macro_f1": 1.0} and found["majority"]["accuracy"] < 0.6
+    assert found["most_frequent_tag"] == {"accuracy": 1.0, "macro_f1": 1.0, "sequence_accuracy": 1.0}
+    assert found["majority"]["accuracy"] < 0.6
+    chosen = np.concatenate(evaluation.target)
+    chosen[[0, len(evaluation.target[0])]] += 1  # the first tags of the first two sequences
+    assert evaluation.tagging(chosen)["sequence_accuracy"] == pytest.approx(1 - 2 / 24)
     data = tmp_path / "d" / "test.source.offsets.npy"
     shorter = np.load(data)
     shorter[-1] -= 1
     np.save(data, shorter)
     with pytest.raises(InputError, match="sources and targets differ in length"):
         of(pairs, tmp_path / "d").baselines(Spy(), None)
+
+
+def test_translations_by_hand(tmp_path):
+    """Right ones, one that misses its last word, and targets with an unknown word, which nothing can match."""
+    made = tagged(tmp_path / "d")
+    data = made / "test.target.tokens.npy"
+    ids, ends = np.load(data), np.load(made / "test.target.offsets.npy")
+    ids[ends[2]] = 0
+    np.save(data, ids)
+    evaluation = of(pairs, made)
+    right = [t[:] for t in evaluation.target]
+    right[1] = right[1][:-1]
+    evaluation.made = right
+    assert evaluation.exactly(right).tolist() == [True, False, False, *[True] * 21]
+    assert evaluation.bleu(right, [0]) == (pytest.approx(1.0) if len(right[0]) >= 4 else 0.0)
+    assert evaluation.bleu(right) < 1.0 and "tok:none" in evaluation.signature
+    found = dict((name, own.sum()) for name, own in pairs.classes(np.array([3, 3, 10, 3])))
+    assert found == {"3": 3, "10": 1}
+    quarters = pairs.classes(np.arange(1, 101))
+    assert [name for name, _ in quarters] == ["1 to 24", "25 to 49", "50 to 74", "75 to 100"]
+    assert sum(own.sum() for _, own in quarters) == 100
+
+
+def test_attention_by_hand():
+    weights = np.array([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0]])
+    assert attention.entropies(weights) == pytest.approx([math.log(2), 0.0])
+    assert attention.alignment(weights, ["سلام", "b"], ["x", "end"]) == [["x", "سلام", 0.5, 0.693], ["end", "b", 1.0, 0.0]]
+    dark = attention.heat(weights, ["a", "b", ""], ["x", "end"])
+    assert dark.shape == (18 + 14 * 2 + 6, 18 + 14 * 3 + 24, 3) and (dark[18 + 14 + 5, 18 + 14 + 5] == (0, 0, 255)).all()
 
 
 def test_a_season_that_repeats_is_forecast_by_its_naive_method_and_by_a_model_that_knows(tmp_path):
@@ -163,6 +212,10 @@ def test_a_season_that_repeats_is_forecast_by_its_naive_method_and_by_a_model_th
 def test_questions_by_hand(tmp_path):
     evaluation = of(questions, asked(tmp_path / "d"))
     labels = Prepared(tmp_path / "d")["test.labels"].astype(float)
+    for name in ("test.labels", "valid.labels"):
+        np.save(tmp_path / "d" / f"{name}.npy", np.zeros_like(np.load(tmp_path / "d" / f"{name}.npy")))
+    with pytest.raises(InputError, match="no question of its test split has a right and a wrong answer"):
+        of(questions, tmp_path / "d")
     assert evaluation.left_out == 1 and evaluation.ranked(labels) == {"map": 1.0, "mrr": 1.0}
     q, a = (Prepared(tmp_path / "d")[f"test.{side}.tokens"] for side in ("question", "answer"))
     ends = [Prepared(tmp_path / "d")[f"test.{side}.offsets"] for side in ("question", "answer")]
@@ -184,7 +237,9 @@ def test_every_account_of_a_text_by_hand(tmp_path):
     at_mean = model.distortion(batch, mean)
     rate = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1)
     assert found["reconstruction_nll"] == pytest.approx(at_mean.mean().item(), rel=1e-5) and found["iw_texts"] == 60
-    assert found["kl"] == pytest.approx(rate.mean().item(), rel=1e-4)
+    assert found["kl"] == pytest.approx(rate.mean().item(), rel=1e-4) == found["kl_last_step"]
+    both = (mean.var(0) > 0.01) & ((0.5 * (mean**2 + log_variance.exp() - 1 - log_variance)).mean(0) > 0.01)
+    assert found["active_units_kl"] == both.sum() <= found["active_units"]
     assert found["elbo"] == pytest.approx(found["distortion"] + found["kl"], rel=1e-6)
     assert found["published_loss"] == pytest.approx(found["reconstruction_nll"] + model.kl_over_time(batch)[0].mean().item(), rel=1e-5)
     words = len(data["test.tokens"]) + 60  # ends are predicted too

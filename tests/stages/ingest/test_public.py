@@ -202,6 +202,10 @@ def test_wikitext_by_article_with_and_without_the_training_part(publish):
     assert anew["split"].to_list() == [None] * 4 and anew["text"].equals(table["text"])
     with pytest.raises(InputError, match=r"options.parts: .*parts: \[valid, test\]"):
         publish("wikitext2", files)
+    longer = text.replace("Some text .", "Some text here . More of it ! And so on . 1 . 5 m ; and so on")
+    told, _ = publish("wikitext2", {**files, "test.txt": longer}, parts=["test"], unit="sentence", low=3, high=6)
+    assert told.select("doc_id", "text", "group").rows() == [
+        ("test-0000#0", "Some text here .", "test-0000"), ("test-0000#1", "More of it !", "test-0000")]
     table, _ = publish("wikitext2", {**files, "train.parquet": packed.getvalue()})
     assert table.filter(pl.col("split") == "train")["text"].equals(table.filter(pl.col("split") == "test")["text"])
 
@@ -231,8 +235,10 @@ def test_treebank_as_tagged_pairs_and_as_sentences(publish):
 def test_tatoeba_pairs_and_groups(publish):
     table, _ = publish("tatoeba_eng_pes", {"pes.txt": "Go.\tبرو\tCC-BY\nGo.\tبروید\tCC-BY\n"})
     assert table.select("source", "target", "group").rows() == [("Go.", "برو", "Go."), ("Go.", "بروید", "Go.")]
-    table, _ = publish("tatoeba_eng_fra", {"fra-eng.zip": zipped({"_about.txt": "x", "fra.txt": "Go.\tVa !\n"})})
-    assert table.select("source", "target").rows() == [("Go.", "Va !")]
+    table, _ = publish("tatoeba_eng_fra", {"fra-eng.zip": zipped({"_about.txt": "x", "fra.txt": "Go.\tVa !\n"})}, translated="other")
+    assert table.select("source", "target", "group").rows() == [("Va !", "Go.", "Go.")]
+    table, _ = publish("tatoeba_eng_pes", {"pes.txt": "Go.\tبرو\tCC-BY\nGo.\tبروید\tCC-BY\nNo.\tنه\n"}, kind="english")
+    assert table["text"].to_list() == ["Go.", "No."]
 
 
 def test_multi30k_lines_up_two_languages(publish):

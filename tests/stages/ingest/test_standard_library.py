@@ -197,6 +197,16 @@ def test_tagged_lines_have_a_tag_a_token_and_names_their_kind(library):
     assert names["Animal"] == "class" and names["cook"] == "function" and names["chew"] == "method" and "inner" not in names
 
 
+def test_documents_split_by_module_have_their_package_as_label(library):
+    plain, labelled = (pydoc.pydoc_documents(pydoc.DocumentOptions(words=0, group=group, modules=2)).tables["documents"].sort("doc_id")
+                       for group in ("package", "module"))
+    assert plain["text"].equals(labelled["text"]) and plain["label"].null_count() == len(plain)
+    assert set(plain["group"]) == {"zoo"} and labelled["group"].to_list() == ["zoo", "zoo.animals"]
+    assert labelled["label"].to_list() == ["zoo", "zoo"]
+    few = pydoc.pydoc_documents(pydoc.DocumentOptions(words=0, group="module", modules=3)).tables["documents"]
+    assert few["label"].null_count() == 2, "two modules with docstrings are fewer than three"
+
+
 def test_paragraphs_hold_a_sentence_a_line_and_questions_their_own_answer(library, monkeypatch):
     rows = pydoc.pydoc_paragraphs(pydoc.ParagraphOptions()).tables["documents"]["text"].to_list()
     assert "An animal eats.\nIt sleeps as well, mostly at night." in rows

@@ -51,6 +51,20 @@ def test_the_kl_by_value(upper):
     assert torch.allclose(rate, wanted, atol=1e-4)
 
 
+def test_free_bits_are_of_each_unit_of_both_levels_over_the_batch_and_come_after_annealing():
+    model = made(upper=2, free_bits=0.3, anneal_steps=4)
+    batch, losses = batch_of(model, [0, 1, 2]), []
+    for step in (0, 1, 8):
+        torch.manual_seed(3)
+        losses.append(model.loss(batch, "main", step)[0].item())
+    torch.manual_seed(3)
+    distortion, units = model.bound(batch)
+    counted = sum(max(0.3, unit.mean().item()) for unit in units.T)
+    assert units.shape == (3, 5) and units.mean(0).min() < 0.3, "some unit costs less than its free bits"
+    wanted = [distortion.mean().item() + weight * counted for weight in (0.0, 0.25, 1.0)]
+    assert losses == pytest.approx(wanted, rel=1e-5)
+
+
 @pytest.mark.parametrize("hierarchy", [True, False])
 @torch.no_grad()
 def test_a_batch_gives_each_text_the_loss_it_has_alone_sentence_by_sentence(hierarchy):

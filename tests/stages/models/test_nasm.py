@@ -6,7 +6,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from stages.models import nasm
 from stages.models.base import split_rows
-from stages.settings import configure
+from stages.settings import InputError, configure
 
 
 def made(**settings):
@@ -35,10 +35,14 @@ def batch_of(model, rows):
     return split_rows(model, pairs(), "valid", np.asarray(rows))
 
 
-@pytest.mark.parametrize("attention", ["stochastic", "mean", "none"])
+GENERATIVE = {"attention": "none", "overlap": False}
+
+
+@pytest.mark.parametrize("settings", [{"attention": "stochastic"}, {"attention": "mean"}, {"attention": "none"},
+                                      {**GENERATIVE, "ranks_by": "likelihood"}, {**GENERATIVE, "ranks_by": "information"}], ids=str)
 @torch.no_grad()
-def test_each_pair_has_the_score_it_has_alone(attention):
-    model = made(attention=attention)
+def test_each_pair_has_the_score_it_has_alone(settings):
+    model = made(**settings)
     together = model.scores(batch_of(model, [0, 1, 2]))
     assert torch.allclose(together, torch.cat([model.scores(batch_of(model, [i])) for i in range(3)]), atol=1e-5)
 
@@ -78,3 +82,32 @@ def test_attention_sums_to_one_and_overlap_counts_each_shared_word_once():
     assert torch.allclose(layout.total(alpha), torch.ones(2)) and torch.allclose(context[1], words[layout.row == 1][0])
     assert model.overlap(batch_of(model, [0, 1, 2])).tolist() == pytest.approx(
         torch.tensor([[2.0, 2 * np.log(3.0)], [0.0, 0.0], [0.0, 0.0]]), abs=1e-5)
+
+
+def test_the_generative_ranker_learns_right_answers_alone_and_scores_them_word_by_word():
+    model, batch = made(**GENERATIVE, ranks_by="information"), batch_of(made(), [0, 1, 2])
+
+    def spelt(question, answer):
+        """-log p(answer and its end) by a plain loop; question None: the code is 0."""
+        code = torch.zeros(5)
+        if question is not None:
+            code = model.reader.net(model.embedding(torch.tensor(question))[:, None])[1][0][0, 0]
+        state = tuple(t[None, None] for t in (torch.tanh(model.decoder.start(code)), torch.zeros(5)))
+        total, word = 0.0, model.size
+        for target in [*answer, model.size]:
+            x = torch.cat([model.decoder.embedding(torch.tensor(word)), code])[None, None]
+            out, state = model.decoder.reader.net(x, state)
+            total, word = total - torch.log_softmax(model.decoder.output(out[0, 0]), 0)[target], target
+        return total
+
+    right = spelt([1, 2], [2, 6, 1, 1]), spelt(None, [2, 6, 1, 1])
+    loss, _ = model.loss(batch, "main", 0)
+    assert loss.item() == pytest.approx(0.5 * sum(right).item(), rel=1e-5), "rows 1 and 2 are wrong answers"
+    assert model.scores(batch)[1].item() == pytest.approx((spelt(None, [7]) - spelt([3, 4, 4], [7])).item(), abs=1e-5)
+    assert made(**GENERATIVE, ranks_by="likelihood").scores(batch)[1].item() == pytest.approx(-spelt([3, 4, 4], [7]).item(), rel=1e-5)
+    loss.backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+    none, _ = model.loss({**batch, "labels": torch.zeros(3, dtype=torch.long)}, "main", 0)
+    assert none.item() == 0.0, "a batch without a right answer"
+    with pytest.raises(InputError, match="model.ranks_by: likelihood scores by a language model alone, but model.attention is stochastic"):
+        made(ranks_by="likelihood")

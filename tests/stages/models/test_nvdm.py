@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
@@ -69,3 +70,14 @@ def test_two_themes_are_found():
     row = np.repeat(np.arange(40), np.diff(data["valid.offsets"]))
     plain = -np.bincount(row, data["valid.counts"] * np.log(seen[data["valid.words"]]), 40)[:39].mean()
     assert float((distortion + rate.sum(1)).mean()) < plain - 2.0, "the code must pay for itself"
+
+
+def test_a_unit_shows_words_by_their_relevance():
+    model = nvdm.Model(configure(nvdm.Config, {"latent": 1, "hidden": [2]}, "model"), {"words": 4})
+    with torch.no_grad():
+        model.decoder.bias.copy_(torch.log(torch.tensor([0.001, 0.6, 0.3, 0.099])))
+        model.decoder.weight.copy_(torch.tensor([[1.0], [0.0], [0.3], [0.0]]))
+    raised = np.array([0.001 * np.exp(2.0), 0.6, 0.3 * np.exp(0.6), 0.099])
+    wanted = np.log(raised / raised.sum()) - 0.7 * np.log([0.001, 0.6, 0.3, 0.099])
+    assert model.topics()[0].tolist() == pytest.approx(wanted.tolist(), abs=1e-5)
+    assert model.topics()[0].argmax() == 2, "neither the commonest word nor the one that is raised most"

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.prepare import graphs, images, receipts, text
+from stages.prepare import graphs, images, receipts, subwords, text
 from stages.prepare.splits import Shares, by_hash, position, with_splits
 from stages.settings import InputError
 
@@ -152,6 +152,30 @@ def test_each_token_knows_its_line_also_where_a_text_is_cut():
 def test_tokens_between_spaces_stay_as_they_are():
     found = text.tokens(pl.Series(["self._x ( <string> ) ", "\ufeffA b"]), text.TextSettings(tokenizer="spaces", lower=False)).to_list()
     assert found == [["self._x", "(", "<string>", ")"], ["\ufeffA", "b"]]
+
+
+def test_subwords_are_learnt_from_train_alone_and_spell_every_text_of_its_characters():
+    texts = ["the lower the lowest", "می‌روم\nlow lower"] * 10 + ["slower wolves", "the zebra"]
+    arrays, tables, meta = documents(texts, tokenizer="subwords", subwords=40, sentences=True)
+    words, again = tables["words"], documents(texts, tokenizer="subwords", subwords=40)[0]
+    assert meta["subwords"] and len(words) <= 40 and all(np.array_equal(arrays[k], again[k]) for k in again)
+
+    def spelt(split, i):
+        ends = arrays[f"{split}.offsets"]
+        return "".join(words[t] for t in arrays[f"{split}.tokens"][ends[i] : ends[i + 1]]).replace("\u2581", " ").strip()
+
+    assert spelt("train", 0) == texts[0] and spelt("train", 1) == "می‌روم low lower", "a line ends a word"
+    ends = arrays["train.offsets"]
+    assert spelt("valid", 0) == "slower wol<unk>es", "v is not in train, though every other letter of new words is"
+    assert set(arrays["train.sentences"][ends[1] : ends[2]]) == {0, 1} and len(arrays["train.sentences"]) == ends[-1]
+    assert subwords.cut(pl.Series(["the low"]), arrays["subwords"].tobytes()).to_list() == [["\u2581the", "\u2581low"]], "the model is kept"
+    table = pl.DataFrame({"pair_id": ids(3), "split": ["train", "train", "test"], "source": ["a b"] * 3, "target": ["ا ب"] * 3})
+    kept, _, facts = text.pairs(table, text.TextSettings(tokenizer="subwords", subwords=10), SHARES)
+    assert facts["subwords"] and {"source.subwords", "target.subwords"} < set(kept)
+    with pytest.raises(InputError, match="10 pieces are too few for the train split; at least 1. are needed, one a character"):
+        documents(texts, tokenizer="subwords", subwords=10)
+    with pytest.raises(InputError, match="bags are of words"):
+        documents(texts, tokenizer="subwords", bag=True)
 
 
 def receipt_table():
