@@ -38,6 +38,7 @@ What a baseline may choose it chooses as the model does: on the validation split
 | `lda` | batch variational LDA (scikit-learn) under the model's document bound, topics at their mean | topics and prior, on valid |
 | `most_frequent_tag` | the commonest tag of each word in train; the commonest of all where it is new | – |
 | `nearest_pair` | the target of the training source with the most similar counts of neighbouring words | – |
+| `uniform_attention` | the alignment of a reader that attends to each word of the source as often | – |
 | `naive_forecast`, `seasonal_naive` | the last value again; the value a season ago, where its length is known | – |
 | `mean` | the mean sum of the training series | – |
 | `overlap` | log(N / n) of the question's words that the answer has, n of N training answers with the word, summed | – |

@@ -14,6 +14,7 @@ from stages.settings import InputError
 ROWS = 128
 CELL, MARGIN = 14, 18  # pixels of an attention map
 BEAM = 5
+COPIED = 3  # words in a row that stand in source and target: fewer may do so by chance
 
 
 class Evaluation(Kind):
@@ -63,15 +64,19 @@ class Evaluation(Kind):
     # translators
 
     def translated(self, model):
-        exact, found, forced = {}, {}, []
+        exact, found, forced, hits, likeliest = {}, {}, [], [], []
         wanted = [self.target[r] for r in self.rows]
         for beam in (1, BEAM):
             made = []
             for part in np.split(self.rows, range(ROWS, len(self.rows), ROWS)):
                 batch = split_rows(model, self.data, self.split, part)
-                made += model.search(batch["source.tokens"], batch["source.offsets"], beam)[0]
+                written, maps = model.search(batch["source.tokens"], batch["source.offsets"], beam)
+                made += written
                 if beam == 1:
+                    hits += [near for r, text, weights in zip(part, written, maps, strict=True) if weights.numel()
+                             for near in aligned(array(weights), self.copies(r, text))]
                     losses, right, row = model.forced(batch)
+                    likeliest.append(array(right))
                     every = torch.ones(len(part), dtype=torch.bool).scatter_reduce(0, row, right, "amin")
                     forced.append(np.stack([array(every.float()), array(torch.zeros(len(part)).index_add(0, row, losses))], 1))
             exact[beam] = np.array([a == b for a, b in zip(made, wanted, strict=True)])
@@ -79,11 +84,20 @@ class Evaluation(Kind):
                 found["bleu"], self.made = corpus_bleu(made, wanted), made
             else:
                 found["bleu_beam"] = corpus_bleu(made, wanted)
+        if hits:
+            found["alignment"] = float(np.mean(hits))
         every, losses = np.concatenate(forced).T
-        self.exact = exact[1]
+        self.exact, forced_words = exact[1], float(np.concatenate(likeliest).mean())
+        free_words = float(np.mean([same for a, b in zip(self.made, wanted, strict=True) for same in in_place(a, b)]))
+        found |= {"accuracy_forced": forced_words, "accuracy_free": free_words, "exposure_gap_words": forced_words - free_words}
         return {"exact_match": float(exact[1].mean()), "exact_match_beam": float(exact[BEAM].mean()), **found,
                 "exact_match_forced": float(every.mean()), "exposure_gap": float(every.mean() - exact[1].mean()),
                 "perplexity_target": float(np.exp(losses.sum() / sum(len(t) + 1 for t in wanted)))} | self.by_length(exact[1])
+
+    def copies(self, row, text):
+        """Places of a text in the source of test pair `row`."""
+        source, target = self.words["source"], self.words["target"]
+        return copied([source[w] for w in self.source[row]], [target[w] for w in text])
 
     def by_length(self, exact):
         """Exact match of the shorter and of the longer targets, where they differ in length."""
@@ -105,14 +119,21 @@ class Evaluation(Kind):
         return [targets[i] for i in np.asarray((test @ train.T).argmax(1)).ravel()]
 
     def baselines(self, model, fresh):
-        """majority: the commonest tag; most_frequent_tag: of each word; nearest_pair: the target of the most similar training source."""
+        """majority: the commonest tag; most_frequent_tag: of each word; nearest_pair: the target of the most similar training source;
+
+        uniform_attention: as often as the most attended word would be right if each of the source were it as often.
+        """
         if not hasattr(model, "search"):
             of_word, overall = self.commonest()
             flat = np.concatenate(self.source)
             return {"majority": self.tagging(np.full(len(flat), overall)), "most_frequent_tag": self.tagging(of_word[flat])}
         made, wanted = self.nearest(), [self.target[r] for r in self.rows]
         exact = np.array([a == b for a, b in zip(made, wanted, strict=True)])
-        return {"nearest_pair": {"exact_match": float(exact.mean()), "bleu": corpus_bleu(made, wanted), **self.by_length(exact)}}
+        found = {"nearest_pair": {"exact_match": float(exact.mean()), "bleu": corpus_bleu(made, wanted), **self.by_length(exact)}}
+        chances = [chance for r in self.rows for chance in evenly(len(self.source[r]), self.copies(r, self.target[r]))]
+        if model.config.attention != "none" and chances:
+            found["uniform_attention"] = {"alignment": float(np.mean(chances))}
+        return found
 
     def spelt(self, side, ids):
         joint = "" if max(map(len, self.words[side][3:] or [""])) <= 1 else " "  # characters
@@ -154,6 +175,31 @@ class Evaluation(Kind):
         gallery.table("Tagged", ["tokens", "tags; in brackets what is right where the model is not"], [
             [self.spelt("source", self.source[i]), " ".join(self.words["target"][c] + (f"({self.words['target'][t]})" if c != t else "")
                                                             for c, t in zip(chosen[a:b], truth[a:b], strict=True))] for i, a, b in shown])
+
+
+def copied(source: list, target: list) -> dict[int, int]:
+    """{place in the target: place in the source} of what is written as it was read: stretches of COPIED words that the source has once."""
+    found, last = {}, len(source) - COPIED + 1
+    for i in range(len(target) - COPIED + 1):
+        there = [j for j in range(last) if source[j : j + COPIED] == target[i : i + COPIED]]
+        if len(there) == 1:
+            found |= {i + d: there[0] + d for d in range(COPIED)}
+    return found
+
+
+def aligned(weights: np.ndarray, copies: dict[int, int]) -> list[bool]:
+    """Whether the most attended word is the copied one or beside it, of each place of `copies`; weights [written, read]."""
+    return [abs(int(weights[i].argmax()) - j) <= 1 for i, j in copies.items()]
+
+
+def evenly(words: int, copies: dict[int, int]) -> list[float]:
+    """The chance of that for each place, were every one of the source's words the most attended as often."""
+    return [(min(j + 2, words) - max(j - 1, 0)) / words for j in copies.values()]
+
+
+def in_place(made: list[int], wanted: list[int]) -> list[bool]:
+    """Whether each wanted word, and its end, stands in the same place of what was made."""
+    return [i < len(made) and made[i] == word for i, word in enumerate(wanted)] + [len(made) == len(wanted)]
 
 
 def heat(weights: np.ndarray, columns: list[str], rows: list[str]) -> np.ndarray:
