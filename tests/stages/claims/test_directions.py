@@ -21,7 +21,8 @@ WIGGLE = 0.01 * np.array([0.3, -0.7, 0.5, 0.1, -0.4, 0.2])
 STATED = {
     "c08": ("modes", {"modes": (4, 8, 10, 24), "high_quality": (0.2, 0.9, 0.1, 0.8)}),
     "c17": ("autoencoders", {"kl": (9, 8, 7, 6, 5), "distortion": (1, 2, 3, 4, 5), "mig": (0.1, 0.2, 0.3, 0.5, 0.2)}),
-    "c18": ("adversarial", {"fid": (40, 10), "sharpness": (0.5, 0.9)}),
+    "c18": ("adversarial", {"fid": (40, 10, 45, 60, 70), "sharpness": (0.5, 0.9), "probe_accuracy": (0.9, 0.1),
+                            "probe_accuracy_inverted": (0.95, 0.6)}),
     "c20": ("embeddings", {"rows_per_token": (11, 40, 11), "inflection_mrr_rare": (0.02, 0.05, 0.03),
                            "inflection_accuracy": (0.08, 0.04, 0.05)}),
     "c21": ("embeddings", {"ndcg_10_pairs_0": (0.1, 0.1, 0.12, 0.3, 0.6), "ndcg_10_pairs_10_up": (0.8, 0.8, 0.75, 0.7, 0.7)}),
@@ -57,7 +58,8 @@ def compared(name, folder, levels):
     names = tuple(f"run{i}" for i in range(count)) + (f"run{count - 1}",) * (5 - count)
     baselines = {name: {key: {"mean": value} for key, value in of.items()} for name, of in BASELINES.items()}
     for i in range(count):
-        found = {key: {"mean": 0, "n": SEEDS, "values": list(values[i] * (1 + np.roll(WIGGLE, i)))} for key, values in levels.items()}
+        found = {key: {"mean": 0, "n": SEEDS, "values": list(values[i] * (1 + np.roll(WIGGLE, i)))} for key, values in levels.items()
+                 if i < len(values)}
         (folder / f"run{i}.json").write_text(json.dumps({**found, "baselines": baselines}))
     function = getattr(importlib.import_module(f"stages.claims.{STATED[name][0]}"), name)
     claim = function(typing.get_type_hints(function)["settings"](), Runs(names, folder, name))
