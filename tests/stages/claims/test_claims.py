@@ -139,6 +139,9 @@ def test_a_planted_direction_turns_the_p_of_a_comparison(compared):
                        "run python -m pipelines.repro evaluate@b first"),
     ({name: steady(0, 1) for name in "abcde"}, "comparisons.c17: run a has 1 seed in {}, but a paired test needs at least 5; "
                                                "list more under runs.a.seeds (the study profile does)"),
+    ({name: {**steady(0), "mig": [1.0]} for name in "abcde"},
+     "comparisons.c17: mig of run a could not be measured for every seed (1 of 5), so nothing can be paired; train run a longer, or with "
+     "other settings"),
     ({name: {"kl": [1.0] * 5, "distortion": [1.0] * 5} for name in "abcde"},
      "comparisons.c17: metrics of run a: unknown metric 'mig'; allowed: kl, distortion"),
 ])
