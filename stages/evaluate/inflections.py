@@ -12,7 +12,9 @@ ENDINGS = ("s", "ed", "ing")
 SHORTEST = 4  # letters of a stem: "a" and "as" are no forms of one word
 FEWEST = 20  # pairs, for a mean to say anything
 RARE = 10  # fewer training occurrences, of the rarer of the two
-QUESTIONS = 3000  # of an ending, a seeded sample
+QUESTIONS = 1000  # of an ending, a seeded sample
+MOST = 4000  # pairs that are ranked, likewise
+BLOCK = 256  # pairs against the vocabulary at once
 
 
 def forms(words: Sequence[str]) -> np.ndarray:
@@ -29,12 +31,12 @@ def reciprocal_ranks(vectors: np.ndarray, pairs: np.ndarray, unknown: int = 0) -
     Equally near words share the mean of their ranks.
     """
     unit, found = unit_rows(vectors), np.zeros(len(pairs))
-    for start in range(0, len(pairs), 1024):
-        for a, b in (pairs[start : start + 1024].T, pairs[start : start + 1024, ::-1].T):
+    for start in range(0, len(pairs), BLOCK):
+        for a, b in (pairs[start : start + BLOCK].T, pairs[start : start + BLOCK, ::-1].T):
             near, rows = unit[a] @ unit.T, np.arange(len(a))
             own = near[rows, b][:, None].copy()
             near[rows, a], near[rows, b], near[:, unknown] = -np.inf, -np.inf, -np.inf
-            found[start : start + 1024] += 0.5 / (1 + (near > own).sum(1) + 0.5 * (near == own).sum(1))
+            found[start : start + BLOCK] += 0.5 / (1 + (near > own).sum(1) + 0.5 * (near == own).sum(1))
     return found
 
 
@@ -55,6 +57,7 @@ def scores(vectors: np.ndarray, words: Sequence[str], counts: np.ndarray, seed: 
     {} of a vocabulary with fewer than FEWEST pairs of forms (no English words).
     """
     pairs = forms(words)
+    pairs = pairs[np.sort(np.random.default_rng(seed).permutation(len(pairs))[:MOST])]
     rare, found = np.asarray(counts)[pairs[:, :2]].min(1) < RARE, {}
     if len(pairs) >= FEWEST:
         found["inflection_mrr"] = float((ranks := reciprocal_ranks(vectors, pairs[:, :2])).mean())
