@@ -52,13 +52,13 @@ def main() -> None:
     where = f"{args.params}.{'comparisons' if isinstance(entry, Comparison) else 'claims'}.{args.claim}"
     function, settings = experiment(args.claim, entry, where)
     settings = configure(settings, entry.settings, f"{where}.settings")
+    import torch
+
+    torch.set_num_threads(1)
     if isinstance(entry, Comparison):
         runs = Runs(entry.runs, args.metrics or args.reports / "metrics", where)
         claim, seeds = function(settings, runs), list(range(runs.seeds))
     else:
-        import torch
-
-        torch.set_num_threads(1)
         claim, seeds = function(settings, list(entry.seeds)), list(entry.seeds)
     record = claim.record(args.claim, seeds)
     write_json(args.reports / "claims" / f"{args.claim}.json", record)

@@ -16,7 +16,7 @@ ABOUT = ("headline", "baselines", "parameters", "reproducible", "features", "spl
 class Runs:
     """`runs.values(i, metric)`: a metric of the i-th of the comparison's runs, one value a seed.
 
-    Raises InputError, one line each, for a run that was not evaluated, a metric that it lacks, too few seeds.
+    Raises InputError, one line each, for a run that was not evaluated, a metric that it lacks or has not for every seed, too few seeds.
     """
 
     def __init__(self, names: tuple[str, ...], metrics: Path, where: str):
@@ -44,6 +44,9 @@ class Runs:
     def values(self, i: int, metric: str) -> tuple[float, ...]:
         name = self.names[i]
         found = self.read[name][choose(metric, self.read[name], f"{self.where}: metrics of run {name}", "metric")]
+        if "values" not in found:
+            raise InputError(f"{self.where}: {metric} of run {name} could not be measured for every seed ({found['n']} of {self.seeds}), "
+                             f"so nothing can be paired; train run {name} longer, or with other settings")
         return tuple(found["values"][: self.seeds])
 
     def baseline(self, i: int, name: str, metric: str) -> float:

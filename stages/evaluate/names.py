@@ -39,6 +39,7 @@ What a baseline may choose it chooses as the model does: on the validation split
 | `tf_idf` | documents by their counts × log(N / n) of n of N training documents with the word: what a code is to find better | – |
 | `most_frequent_tag` | the commonest tag of each word in train; the commonest of all where it is new | – |
 | `nearest_pair` | the target of the training source with the most similar counts of neighbouring words | – |
+| `uniform_attention` | the alignment of a reader that attends to each word of the source as often | – |
 | `naive_forecast`, `seasonal_naive` | the last value again; the value a season ago, where its length is known | – |
 | `mean` | the mean sum of the training series | – |
 | `overlap` | log(N / n) of the question's words that the answer has, n of N training answers with the word, summed | – |

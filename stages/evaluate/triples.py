@@ -10,6 +10,7 @@ from numba import njit
 from scipy import sparse
 
 CATEGORIES = ("1-1", "1-N", "N-1", "N-N")
+PAIRED = 2000  # triples of a relation whose answers are compared in pairs, about
 POWERS = (1, 2, 3, 4)  # of the similarity between entities; the validation split chooses
 ROWS = 256  # queries scored at once
 
@@ -103,6 +104,29 @@ def over_all(metrics: dict[str, float], measured: int, left_out: int) -> dict[st
     """`unseen`, and mrr_all and hits_10_all: over the left-out triples (an entity or relation never trained) too, as if never found."""
     share = measured / (measured + left_out)
     return {"unseen": float(left_out), **{f"{name}_all": metrics[name] * share for name in ("mrr", "hits_10")}}
+
+
+def spreads(vectors: np.ndarray, train: np.ndarray, categories: list[str]) -> dict[str, float]:
+    """spread_<side>_<category>, of the sides of which a relation has many: how near one another are the answers to one question.
+
+    The mean distance between two tails of one head (heads of one tail) over that between two of different ones in the same relation,
+    every pair of triples alike, averaged over the category's relations: 1 where the entity asked about makes no difference.
+    """
+    found: dict[str, list[float]] = {}
+    for relation in np.unique(train[:, 1]):
+        own, category = train[train[:, 1] == relation][:: max(1, (train[:, 1] == relation).sum() // PAIRED)], categories[relation]
+        for side, given, asked, many in (("tail", 0, 2, ("1-N", "N-N")), ("head", 2, 0, ("N-1", "N-N"))):
+            if category not in many:
+                continue
+            points = vectors[own[:, asked]].astype(np.float64)
+            squares = (points**2).sum(1)
+            apart = np.sqrt(np.maximum(squares[:, None] + squares - 2 * points @ points.T, 0))
+            other = own[:, asked][:, None] != own[:, asked]
+            same = own[:, given][:, None] == own[:, given]
+            if (same & other).any() and (~same & other).any():
+                ratio = float(apart[same & other].mean() / apart[~same & other].mean())
+                found.setdefault(f"spread_{side}_{category.replace('-', '_').lower()}", []).append(ratio)
+    return {name: float(np.mean(ratios)) for name, ratios in sorted(found.items())}
 
 
 class ByFrequency:

@@ -48,6 +48,14 @@ def target_counts(tokens: np.ndarray, offsets: np.ndarray, window: int, size: in
     return np.bincount(tokens, weight(before) + weight(lengths[document] - 1 - before), minlength=size).astype(np.float64)
 
 
+def rows_per_token(contexts: float, centres: int, outputs: int, per_pair: bool) -> float:
+    """Rows of both tables that a pass reads and changes a token, of `contexts` words beside `centres` tokens.
+
+    Input rows: every word of a window. Output rows: `outputs` (the target and its noise) a window, or a pair with noise of its own.
+    """
+    return (contexts + outputs * (contexts if per_pair else centres)) / centres
+
+
 def noise_distribution(counts: np.ndarray, power: float = 0.75) -> np.ndarray:
     """P(n) proportional to count^power (Mikolov et al. 2013)."""
     weights = np.asarray(counts, np.float64) ** power * (np.asarray(counts) > 0)

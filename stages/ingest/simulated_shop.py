@@ -4,6 +4,7 @@ A receipt is filled pair by pair. An anchor category is drawn from what its cust
 `complement` an item of the category's complement follows. Within a category an item's weight is rank^-zipf, times `cold_weight`
 for a cold item, times `brand_affinity` for the customer's brand; with probability `favourites` the customer takes the one
 favourite of that category instead. With probability `noise` an item is replaced by any item of the shop, all alike.
+With `own_metadata` below 1 the metadata of the other items are dealt out among them; what is bought stays the same.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class ShopOptions:
     customers: int = field(400, low=1)
     favourites: float = field(0.3, low=0, high=1, doc="chance of taking the favourite of the category")
     length: float = field(6.0, low=2, doc="mean number of draws for a receipt (two at least)")
+    own_metadata: float = field(1.0, low=0, high=1, doc="share of the items whose category, brand and department are their own")
     seed: int = 0
 
 
@@ -71,7 +73,7 @@ def simulated_shop(options: ShopOptions) -> Raw:
         moment = datetime(2024, 1, 1) + timedelta(seconds=int(days[number] * 86400))
         rows += [(f"r{number:06d}", position, key, float(count), moment) for position, (key, count) in enumerate(items.items())]
 
-    catalogue = _catalogue(o, brand)
+    catalogue = _dealt(_catalogue(o, brand), o)
     table = pl.DataFrame(rows, schema=["receipt_id", "position", "key", "quantity", "timestamp"], orient="row")
     receipts = table.join(catalogue, on="key", how="left", maintain_order="left")
     names = catalogue["item_id"].to_list()
@@ -125,3 +127,14 @@ def _catalogue(o, brand) -> pl.DataFrame:
         "brand": [f"brand {b:02d}" for b in brand.ravel()],
         "department": [f"department {c // o.categories}" for c in category],
     })
+
+
+def _dealt(catalogue: pl.DataFrame, o) -> pl.DataFrame:
+    """The catalogue with the metadata of all but a share `own_metadata` of the items permuted among them; drawn apart from receipts."""
+    if o.own_metadata == 1:
+        return catalogue
+    rng, rows = np.random.default_rng([o.seed, 1]), np.arange(len(catalogue))
+    others = rng.permutation(len(rows))[round(o.own_metadata * len(rows)) :]
+    rows[others] = rng.permutation(others)
+    fields = ["category", "brand", "department"]
+    return catalogue.with_columns(catalogue[fields][rows.tolist()])

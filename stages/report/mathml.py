@@ -25,6 +25,8 @@ FUNCTIONS = ("log", "exp", "max", "min", "sup", "inf", "lim", "tanh", "cos", "tr
 LARGE = {"sum": "∑", "prod": "∏", "int": "∫"}
 LETTERS = {"E": "𝔼", "R": "ℝ", "N": "𝒩"}  # \E, \R, \N
 SPACES = {",": "0.17em", ";": "0.28em", "quad": "1em", " ": "0.3em"}
+THIN = Markup('<mspace width="{}"/>').format(SPACES[","])
+APPLIED = Markup("<mo>\u2061</mo>")  # function application: read aloud as "of"
 ACCENTS = {"dot": "˙", "hat": "^", "bar": "¯", "tilde": "~"}
 
 
@@ -62,7 +64,11 @@ class _Reader:
         while (token := self.peek()) != end:
             if token is None or token in ("}", "\\right"):
                 raise self.wrong(f"{'ends before' if token is None else f'{token} without its partner; expected'} {end or 'the end'}")
+            if token[1:] in FUNCTIONS and parts and not parts[-1].endswith(("</mo>", "/>")):
+                parts.append(THIN)  # as TeX sets it: E log D, not ElogD
             parts.append(self.scripted())
+            if parts[-1].endswith(APPLIED) and (self.peek() or end) not in (end, "(", "\\left", *(f"\\{space}" for space in SPACES)):
+                parts.append(THIN)
         if end is not None:
             self.next()
         return Markup("<mrow>{}</mrow>").format(Markup("").join(parts))
@@ -78,7 +84,7 @@ class _Reader:
             else:
                 above = self.atom()
         tags = ("munder", "mover", "munderover") if large else ("msub", "msup", "msubsup")
-        applied = leaf("mo", "\u2061") if name in FUNCTIONS else Markup("")  # function application: read aloud as "of"
+        applied = APPLIED if name in FUNCTIONS else Markup("")
         if below is None and above is None:
             return base + applied
         tag = tags[2] if below is not None and above is not None else tags[0] if below is not None else tags[1]

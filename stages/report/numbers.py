@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ SPELLED = {
     "adamic_adar": "Adamic-Adar",
 }
 COUNTED = ("classes", "modes", "units")  # units of metrics that count things
+_KEY = re.compile(r"\b[a-z0-9]+(?:_[a-z0-9]+)+\b|^[a-z0-9]+(?=, by seed$)")
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -105,6 +107,11 @@ def best_baseline(metrics: Metrics, metric: str, name: Name) -> str | None:
 def words(key: str) -> str:
     """A key as words: `label_propagation` is label propagation, `pca` PCA."""
     return SPELLED.get(key) or key.replace("_", " ")
+
+
+def in_words(names: dict[str, Name], text: str) -> str:
+    """The text with metrics' titles in the place of their keys, of those that no other word is spelt like."""
+    return _KEY.sub(lambda found: names[found[0]].title if found[0] in names else found[0], text)
 
 
 def name_of(names: dict[str, Name], key: str) -> Name:

@@ -78,7 +78,7 @@ def render(inputs: Inputs, beyond: Beyond | None = None) -> dict[str, str]:
     if unary:
         page("pages/bigbigan.html", "factorial.html", squares=unary, profiles=PROFILES)
     if inputs.claims:
-        page("pages/claims.html", "claims.html", **claims_context(inputs.claims))
+        page("pages/claims.html", "claims.html", **claims_context(inputs.claims, inputs.names))
     page("pages/validation.html", "validation.html", datasets=list(inputs.datasets.values()))
     page("pages/glossary.html", "glossary.html", entries=glossary(inputs))
     return pages
@@ -106,6 +106,7 @@ def environment(names: dict[str, Name], nav: list[dict]) -> jinja2.Environment:
         "run_address": run_address,
         "domain_address": domain_address,
         "name_of": lambda key: name_of(names, key),
+        "in_words": lambda text: numbers.in_words(names, text),
         "width": charts.WIDTH,
         "height": charts.HEIGHT,
         "left": charts.LEFT,
@@ -115,18 +116,19 @@ def environment(names: dict[str, Name], nav: list[dict]) -> jinja2.Environment:
     return env
 
 
-def claims_context(claims: list[Claim]) -> dict:
+def claims_context(claims: list[Claim], names: dict[str, Name]) -> dict:
     """Every claim with its formula and charts, how many came out which way, and which of the list have neither entry nor record."""
-    shown = [(claim, mathml(claim.formula) if claim.formula else "", [claim_chart(figure) for figure in claim.figures]) for claim in claims]
+    shown = [(claim, mathml(claim.formula) if claim.formula else "", [claim_chart(figure, names) for figure in claim.figures])
+             for claim in claims]
     counts = [(verdict, sum(claim.verdict == verdict for claim in claims)) for verdict in (verdicts.HOLDS, verdicts.FAILS, verdicts.OPEN)]
     known = {claim.name for claim in claims}
     return {"claims": shown, "counts": counts, "absent": [f"C{i:02}" for i in range(1, CLAIMS + 1) if f"c{i:02}" not in known]}
 
 
-def claim_chart(figure: ClaimFigure) -> charts.Chart:
+def claim_chart(figure: ClaimFigure, names: dict[str, Name]) -> charts.Chart:
     styled = [(label, f"s{i % charts.COLOURS}" + (" held" if i >= charts.COLOURS else ""), points)
               for i, (label, points) in enumerate(figure.lines)]
-    return charts.line_chart(figure.title, styled, figure.x, figure.log_x, figure.path)
+    return charts.line_chart(numbers.in_words(names, figure.title), styled, figure.x, figure.log_x, figure.path)
 
 
 def run_address(name: str) -> str:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from stages.evaluate import analogies, pictures, words
+from stages.evaluate import analogies, inflections, pictures, words
 from stages.evaluate.kinds.base import Kind, array, need, neighbour_table, spread_choice
 from stages.evaluate.ngrams import KneserNey
 from stages.evaluate.probes import principal_codes
@@ -48,7 +48,18 @@ class Evaluation(Kind):
         if hasattr(model, "context_loss"):
             found["context_perplexity"] = float(np.exp(model.context_loss(self.data, self.split)))
             found["output_rows"] = len(self.counts) if self.softmax else 1 + self.negatives
+            if not self.softmax:
+                found["rows_per_token"] = self.rows_per_token()
+            found |= inflections.scores(array(model.vectors()["input"]), self.data.table("words"), self.counts, self.settings.seed)
         return found | self.tested(model)
+
+    def rows_per_token(self):
+        """Of negative sampling, over the training windows; a token without another beside it is no example."""
+        tokens, offsets = np.array(self.data["train.tokens"]), np.array(self.data["train.offsets"])
+        known = np.add.reduceat(np.append(tokens > UNKNOWN, False), np.minimum(offsets[:-1], len(tokens))) * (np.diff(offsets) > 0)
+        contexts = words.target_counts(tokens, offsets, self.window, len(self.counts), self.shrink, UNKNOWN).sum()
+        per_pair = not self.cbow and self.model_settings.get("draw", "shared") == "pair"
+        return words.rows_per_token(contexts, int(known[known > 1].sum()), 1 + self.negatives, per_pair)
 
     def tested(self, model):
         return analogies.word_tests(array(model.vectors()["input"]), self.data) if "analogies" in self.data else {}

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from stages.evaluate import clustering, densities, disentanglement, distribution, generative, latents, pictures, probes
+from stages.evaluate import clustering, densities, disentanglement, distribution, generative, inversion, latents, pictures, probes
 from stages.evaluate.kinds.base import Kind, array, need
 from stages.models.base import image_tensor
 from stages.settings import InputError
@@ -45,6 +45,8 @@ class Evaluation(Kind):
         if hasattr(model, "raw_sample") and self.net is not None:
             made = model.raw_sample(self.count, torch.Generator().manual_seed(seed))
             metrics["fid_raw"] = distribution.frechet_distance(self.real, self.features(made))
+        if self.settings.inversion:
+            metrics |= self.of_inversion(model)
         if hasattr(model, "reconstruct"):
             made = torch.cat([model.reconstruct(x) for x in self.batches("test")])
             metrics |= {"reconstruction_mse": generative.reconstruction_error(model, self.x["test"]), **self.of_reconstructions(made)}
@@ -74,6 +76,20 @@ class Evaluation(Kind):
         if hasattr(self.net, "logits") and self.labelled:
             rows = self.rows["test"]
             metrics["reconstruction_accuracy"] = float((self.seen(made)[rows] == self.y["test"][rows]).mean())
+        return metrics
+
+    def of_inversion(self, model) -> dict[str, float]:
+        """Of the latents that the averaged generator of an unconditional GAN needs for each image; the same starts for every model."""
+        if not hasattr(model, "generate") or model.sample_of is not None:
+            raise InputError("evaluate.inversion: a model without a generator of latents alone; set it to 0")
+
+        def generate(z):
+            return model.generate(z, model.generator_average)
+        codes = {s: inversion.inverted(generate, model.config.latent, x, self.settings.inversion, self.settings.seed)
+                 for s, x in self.x.items()}
+        metrics = {"inversion_mse": float((generate(codes["test"]) - self.x["test"]).square().mean())}
+        if self.labelled:
+            metrics["probe_accuracy_inverted"] = probes.probe_accuracy(*self.probed({s: array(z) for s, z in codes.items()}))
         return metrics
 
     def of_asked(self, model, seed) -> dict[str, float]:

@@ -15,6 +15,7 @@ from stages.settings import InputError
 ROWS = 128
 BEAM = 5
 UNKNOWN = 0
+COPIED = 3  # words in a row that stand in source and target: fewer may do so by chance
 
 
 class Evaluation(Kind):
@@ -67,7 +68,7 @@ class Evaluation(Kind):
     # translators
 
     def translated(self, model):
-        exact, found, forced, widths = {}, {}, [], []
+        exact, found, forced, widths, hits, likeliest = {}, {}, [], [], [], []
         wanted = [self.target[r] for r in self.rows]
         for beam in (1, BEAM):
             made = []
@@ -77,7 +78,10 @@ class Evaluation(Kind):
                 made += texts
                 if beam == 1:
                     widths += [attention.entropies(array(m)) for m in maps if m.numel()]
+                    hits += [near for r, text, weights in zip(part, texts, maps, strict=True) if weights.numel()
+                             for near in aligned(array(weights), self.copies(r, text))]
                     losses, right, row = model.forced(batch)
+                    likeliest.append(array(right))
                     every = torch.ones(len(part), dtype=torch.bool).scatter_reduce(0, row, right, "amin")
                     forced.append(np.stack([array(every.float()), array(torch.zeros(len(part)).index_add(0, row, losses))], 1))
             exact[beam] = self.exactly(made)
@@ -87,9 +91,13 @@ class Evaluation(Kind):
                 found["bleu_beam"] = self.bleu(made)
         every, losses = np.concatenate(forced).T
         every = every * self.known
-        self.exact = exact[1]
+        self.exact, forced_words = exact[1], float(np.concatenate(likeliest).mean())
         if widths:
             found["attention_entropy"] = float(np.concatenate(widths).mean())
+        if hits:
+            found["alignment"] = float(np.mean(hits))
+        free_words = float(np.mean([same for a, b in zip(self.made, wanted, strict=True) for same in in_place(a, b)]))
+        found |= {"accuracy_forced": forced_words, "accuracy_free": free_words, "exposure_gap_words": forced_words - free_words}
         return {"exact_match": float(exact[1].mean()), "exact_match_beam": float(exact[BEAM].mean()), **found,
                 "exact_match_forced": float(every.mean()), "exposure_gap": float(every.mean() - exact[1].mean()),
                 "perplexity_target": float(np.exp(losses.sum() / sum(len(t) + 1 for t in wanted)))} | self.by_length(exact[1])
@@ -116,6 +124,11 @@ class Evaluation(Kind):
         found, self.signature = corpus_bleu(*zip(*texts, strict=True), tokenize="13a" if "subwords" in self.data.meta else "none")
         return found
 
+    def copies(self, row, text):
+        """Places of a text in the source of test pair `row`."""
+        source, target = self.words["source"], self.words["target"]
+        return copied([source[w] for w in self.source[row]], [target[w] for w in text])
+
     def by_length(self, exact):
         """Exact match of the shorter and of the longer targets, where they differ in length."""
         lengths = np.array([len(self.target[r]) for r in self.rows])
@@ -136,14 +149,21 @@ class Evaluation(Kind):
         return [targets[i] for i in np.asarray((test @ train.T).argmax(1)).ravel()]
 
     def baselines(self, model, fresh):
-        """majority: the commonest tag; most_frequent_tag: of each word; nearest_pair: the target of the most similar training source."""
+        """majority: the commonest tag; most_frequent_tag: of each word; nearest_pair: the target of the most similar training source;
+
+        uniform_attention: as often as the most attended word would be right if each of the source were it as often.
+        """
         if not hasattr(model, "search"):
             of_word, overall = self.commonest()
             flat = np.concatenate(self.source)
             return {"majority": self.tagging(np.full(len(flat), overall)), "most_frequent_tag": self.tagging(of_word[flat])}
         made = self.nearest()
         exact = self.exactly(made)
-        return {"nearest_pair": {"exact_match": float(exact.mean()), "bleu": self.bleu(made), **self.by_length(exact)}}
+        found = {"nearest_pair": {"exact_match": float(exact.mean()), "bleu": self.bleu(made), **self.by_length(exact)}}
+        chances = [chance for r in self.rows for chance in evenly(len(self.source[r]), self.copies(r, self.target[r]))]
+        if model.config.attention != "none" and chances:
+            found["uniform_attention"] = {"alignment": float(np.mean(chances))}
+        return found
 
     def spelt(self, side, ids):
         return speller(self.words[side], "subwords" in self.data.meta)(ids)
@@ -207,3 +227,28 @@ def classes(lengths: np.ndarray) -> list[tuple[str, np.ndarray]]:
         own = (lengths >= a) & ((lengths <= b) if last else (lengths < b))
         found += [(f"{a} to {b if last else b - 1}", own)] if own.any() else []
     return found
+
+
+def copied(source: list, target: list) -> dict[int, int]:
+    """{place in the target: place in the source} of what is written as it was read: stretches of COPIED words that the source has once."""
+    found, last = {}, len(source) - COPIED + 1
+    for i in range(len(target) - COPIED + 1):
+        there = [j for j in range(last) if source[j : j + COPIED] == target[i : i + COPIED]]
+        if len(there) == 1:
+            found |= {i + d: there[0] + d for d in range(COPIED)}
+    return found
+
+
+def aligned(weights: np.ndarray, copies: dict[int, int]) -> list[bool]:
+    """Whether the most attended word is the copied one or beside it, of each place of `copies`; weights [written, read]."""
+    return [abs(int(weights[i].argmax()) - j) <= 1 for i, j in copies.items()]
+
+
+def evenly(words: int, copies: dict[int, int]) -> list[float]:
+    """The chance of that for each place, were every one of the source's words the most attended as often."""
+    return [(min(j + 2, words) - max(j - 1, 0)) / words for j in copies.values()]
+
+
+def in_place(made: list[int], wanted: list[int]) -> list[bool]:
+    """Whether each wanted word, and its end, stands in the same place of what was made."""
+    return [i < len(made) and made[i] == word for i, word in enumerate(wanted)] + [len(made) == len(wanted)]

@@ -48,7 +48,10 @@ class Evaluation(Kind):
         return self.found(numpy(model.tail_scores), numpy(model.head_scores))
 
     def measure(self, model, seed):
-        return self.of_model(model)[0]
+        found = self.of_model(model)[0]
+        if hasattr(model, "vectors") and "entity" in (vectors := model.vectors()):
+            found |= triples.spreads(array(vectors["entity"]), self.splits["train"], self.categories)
+        return found
 
     @cached_property
     def neighbours(self):

@@ -2,17 +2,24 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
 from stages import params
 from stages.claims import __main__ as stage
+from stages.claims import modes
 from stages.claims.record import Check, Claim, Contrast, over_seeds, worst
+from stages.claims.runs import Runs
 from stages.command import command
+from stages.report.mathml import mathml
 from stages.settings import InputError
+from stages.verdicts import DIRECTIONS, PAIRS
 
 ROOT = Path(__file__).resolve().parents[3]
 HEAD = """split: {salt: s}
@@ -132,12 +139,72 @@ def test_a_planted_direction_turns_the_p_of_a_comparison(compared):
                        "run python -m pipelines.repro evaluate@b first"),
     ({name: steady(0, 1) for name in "abcde"}, "comparisons.c17: run a has 1 seed in {}, but a paired test needs at least 5; "
                                                "list more under runs.a.seeds (the study profile does)"),
+    ({name: {**steady(0), "mig": [1.0]} for name in "abcde"},
+     "comparisons.c17: mig of run a could not be measured for every seed (1 of 5), so nothing can be paired; train run a longer, or with "
+     "other settings"),
     ({name: {"kl": [1.0] * 5, "distortion": [1.0] * 5} for name in "abcde"},
      "comparisons.c17: metrics of run a: unknown metric 'mig'; allowed: kl, distortion"),
 ])
 def test_a_comparison_that_cannot_be_made_is_one_line(compared, tmp_path, metrics, line):
     code, error, record = compared(metrics)
     assert code == 2 and record is None and error.endswith(line.format(tmp_path / "reports/metrics") + "\n")
+
+
+@pytest.fixture(scope="module")
+def study():
+    """params.yaml with the study profile laid over it."""
+    whole, over = (yaml.safe_load((ROOT / name).read_text()) for name in ("params.yaml", "profiles/study.yaml"))
+
+    def laid(below, above):
+        both = isinstance(below, dict) and isinstance(above, dict)
+        return {**below, **{key: laid(below.get(key), value) for key, value in above.items()}} if both else above
+
+    return laid(whole, over)
+
+
+def test_every_claim_of_the_list_is_in_the_study_with_the_keys_that_dvc_reads(study):
+    entries = {**study["claims"], **study["comparisons"]}
+    assert sorted(entries) == [f"c{i:02}" for i in range(1, 34)]
+    assert len([name for name in entries if name not in yaml.safe_load((ROOT / "params.yaml").read_text())["claims"]]) == DIRECTIONS
+    definition = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for section in ("claims", "comparisons"):
+        keys = {key.rpartition(".")[2] for key in definition[section]["do"]["params"]}
+        assert all(keys <= set(entry) for entry in study[section].values())
+
+
+def test_the_runs_of_a_comparison_have_enough_paired_seeds(study):
+    few = {run for entry in study["comparisons"].values() for run in entry["runs"] if len(study["runs"][run]["seeds"]) < PAIRS}
+    assert not few
+
+
+class Asked(Runs):
+    """Runs that have every metric of names.json and note what is asked of them."""
+
+    def __init__(self, names):
+        self.names, self.seeds, self.asked = tuple(names), PAIRS, set()
+
+    def values(self, i, metric):
+        self.asked.add(metric)
+        return tuple(0.1 * i + 0.01 * seed for seed in range(PAIRS))
+
+    def baseline(self, i, name, metric):
+        self.asked.add(metric)
+        return 0.5
+
+
+def test_a_comparison_asks_for_metrics_that_evaluation_has(study, monkeypatch):
+    known = json.loads((ROOT / "stages/evaluate/names.json").read_text())
+    monkeypatch.setattr(modes, "game", lambda *given: (None, np.full((10, 8), 1 / 8)))
+    monkeypatch.setattr(modes, "small_models", lambda *given: [(0.0, 0.0)] * 4)
+    for name, entry in study["comparisons"].items():
+        function, settings = stage.experiment(name, params.Comparison(entry["theme"], tuple(entry["runs"])), name)
+        runs = Asked(entry["runs"])
+        claim = function(settings(), runs)
+        assert runs.asked <= set(known), f"{name} asks for {runs.asked - set(known)}"
+        assert mathml(claim.formula) and claim.figures and claim.turn and claim.changes and claim.source
+        for place in re.findall(r"(?:runs|datasets|comparisons|claims)\.[a-z0-9-]+", claim.turn):
+            section, entry_name = place.split(".")
+            assert entry_name in study[section], f"{name}: {claim.turn}"
 
 
 def start(name, folder):

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from stages.claims import divergences, embeddings, games, gradients, likelihood, objectives, quadrature, recurrent
 from stages.claims.__main__ import themes
@@ -40,6 +41,12 @@ def without_slope(w, u, inputs, targets, window):
     return gradient
 
 
+def exchanged(z, settings, width, right=objectives.estimators):
+    """The two estimators of maximum likelihood under each other's name: their means agree, their variances do not."""
+    found = right(z, settings, width)
+    return {**found, "score function": found["pathwise"], "pathwise": found["score function"]}
+
+
 PLANTED = [
     ("c01", "optimal", lambda p, q: q / (p + q)),
     ("c01", "optimal", lambda p, q: p / (p + 1.1 * q)),
@@ -71,6 +78,7 @@ PLANTED = [
     ("c11", "likelihood_loss", lambda real, fake: real / fake),
     ("c11", "likelihood_loss", lambda real, fake: -2 * real / fake),
     ("c11", "likelihood_loss", lambda real, fake: -fake / np.maximum(real, 1e-9)),
+    ("c11", "estimators", exchanged),
     ("c13", "gaussian_kl", lambda m1, s1, m2, s2, right=likelihood.gaussian_kl: right(m2, s2, m1, s1)),
     ("c13", "kl", lambda p, q, dx: quadrature.kl(q, p, dx)),
     ("c14", "principal", truncated),
@@ -153,6 +161,17 @@ def test_the_bound_of_many_draws_by_monte_carlo():
     z = mean + sd * np.random.default_rng(0).standard_normal((200000, 3))
     values = np.log(np.exp(model.log_weight(z) - model.evidence).mean(1))
     assert model.bound(3) == pytest.approx(values.mean(), abs=5 * values.std() / math.sqrt(len(values)))
+
+
+def test_norms_by_lag_are_those_of_products_of_jacobians():
+    rng = np.random.default_rng(0)
+    cell = recurrent.RNN(rng, 5, 1.2)
+    inputs = torch.from_numpy(rng.standard_normal((6, 5)))
+    product, slow = np.eye(5), []
+    for j in reversed(recurrent.jacobians(cell, inputs)):
+        product = product @ j
+        slow.append(np.linalg.norm(product, 2))
+    assert recurrent.norms_by_lag(cell, inputs) == pytest.approx(slow)
 
 
 def test_rows_are_counted():

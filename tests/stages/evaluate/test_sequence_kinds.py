@@ -245,3 +245,23 @@ def test_every_account_of_a_text_by_hand(tmp_path):
     words = len(data["test.tokens"]) + 60  # ends are predicted too
     assert found["perplexity_elbo"] == pytest.approx(math.exp(60 * found["elbo"] / words), rel=1e-5)
     assert found["iw_50"] < found["iw_1"] + 0.05 and json.loads(json.dumps(found)) == found
+
+
+def test_where_a_copied_stretch_stands():
+    assert pairs.copied(list("on 2021 or 2022"), list("2021-2022")) == {1: 4, 2: 5, 3: 6, 6: 12, 7: 13, 8: 14}  # 202 stands twice
+    assert pairs.copied(list("ab"), list("abc")) == {} == pairs.copied(list("abc"), list("ab"))
+
+
+def test_alignment_is_the_share_of_copied_words_that_look_at_their_own():
+    weights = np.zeros((4, 6))
+    weights[[0, 1, 2, 3], [2, 4, 5, 0]] = 1
+    assert pairs.aligned(weights, {0: 2, 1: 3, 2: 3}) == [True, True, False]
+    assert pairs.evenly(6, {0: 0, 1: 3, 2: 5}) == pytest.approx([2 / 6, 3 / 6, 2 / 6])
+    rng = np.random.default_rng(0)
+    drawn = [hit for _ in range(4000) for hit in pairs.aligned(rng.random((3, 6)), {0: 0, 1: 3, 2: 5})]
+    assert np.mean(drawn) == pytest.approx(np.mean(pairs.evenly(6, {0: 0, 1: 3, 2: 5})), abs=0.02)
+
+
+def test_words_in_place_count_the_end():
+    assert pairs.in_place([5, 6, 7], [5, 9, 7]) == [True, False, True, True]
+    assert pairs.in_place([5], [5, 9]) == [True, False, False] and pairs.in_place([5, 6, 7], [5, 6]) == [True, True, False]

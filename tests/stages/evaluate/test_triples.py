@@ -228,3 +228,26 @@ def test_similar_entities_answer_what_frequency_cannot():
     assert (triples.ranks(votes.tail_scores, votes.head_scores, test, np.concatenate([train, test]))["tail"] == 1.0).all()
     plain = triples.ByFrequency(train, 56, 2)
     assert triples.ranks(plain.tail_scores, plain.head_scores, test, np.concatenate([train, test]))["tail"].mean() > 1.5
+
+
+def test_spreads_equal_the_mean_distances_of_answers():
+    rng = np.random.default_rng(0)
+    train = np.array([(h, r, t) for r in range(2) for h in range(4) for t in rng.choice(np.arange(4, 16), 3, replace=False)])
+    vectors, both = rng.standard_normal((16, 5)), {}
+    for r in range(2):
+        same, other = [], []
+        own = train[train[:, 1] == r]
+        for h, _, t in own:
+            for g, _, u in own:
+                if t != u:
+                    (same if h == g else other).append(np.linalg.norm(vectors[t] - vectors[u]))
+        both[r] = np.mean(same) / np.mean(other)
+    found = triples.spreads(vectors, train, ["1-N", "N-N"])
+    assert found["spread_tail_1_n"] == pytest.approx(both[0]) and found["spread_tail_n_n"] == pytest.approx(both[1])
+    assert set(found) == {"spread_tail_1_n", "spread_tail_n_n", "spread_head_n_n"}
+    together = vectors.copy()
+    together[4:] = 100 * rng.standard_normal((12, 5))
+    tails = np.array([(h, 0, 4 + 3 * h + i) for h in range(4) for i in range(3)])
+    together[4:] = np.repeat(together[4:8], 3, 0) + 0.01 * rng.standard_normal((12, 5))
+    assert triples.spreads(together, tails, ["1-N"])["spread_tail_1_n"] < 0.01
+    assert triples.spreads(together, tails, ["N-1"]) == {}  # every tail has one head

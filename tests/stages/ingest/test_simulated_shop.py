@@ -69,3 +69,16 @@ def test_another_seed_is_another_shop():
     a, b = (simulated_shop(ShopOptions(receipts=50, seed=s)).tables["receipts"] for s in (0, 1))
     assert not a.equals(b)
     assert np.isfinite(a["quantity"].to_numpy()).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_metadata_are_dealt_out_and_nothing_else_changes(shop, share):
+    dealt = simulated_shop(ShopOptions(receipts=1500, own_metadata=share))
+    fields = ["category", "brand", "department"]
+    assert dealt.tables["receipts"].drop(fields).equals(shop.tables["receipts"].drop(fields))
+    before, after = (raw.tables["items"].select("item_id", *fields) for raw in (shop, dealt))
+    assert after["item_id"].equals(before["item_id"])
+    assert after.drop("item_id").sort(fields).equals(before.drop("item_id").sort(fields))  # dealt out, none made up
+    same = (after["category"] == before["category"]).mean()
+    assert same == pytest.approx(share + (1 - share) / 40, abs=0.02)
+    assert (after.group_by("category").agg(pl.col("department").n_unique())["department"] == 1).all()  # of an item all three move together

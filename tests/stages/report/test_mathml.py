@@ -20,8 +20,15 @@ def test_scripts_fractions_and_roots():
     assert shape(tree(r"x_i^2")) == ("math", ("mrow", ("msubsup", "mi", "mi", "mn")))
     assert shape(tree(r"\frac{a}{\sqrt{2}}")) == ("math", ("mrow", ("mfrac", ("mrow", "mi"), ("mrow", ("msqrt", ("mrow", "mn"))))))
     assert shape(tree(r"\sum_{i} x")) == ("math", ("mrow", ("munder", "mo", ("mrow", "mi")), "mi"))
-    assert shape(tree(r"\min_x f")) == ("math", ("mrow", ("munder", "mi", "mi"), "mo", "mi"))
+    assert shape(tree(r"\min_x f")) == ("math", ("mrow", ("munder", "mi", "mi"), "mo", "mspace", "mi"))
     assert shape(tree(r"\left( x \right)")) == ("math", ("mrow", ("mrow", "mo", ("mrow", "mi"), "mo")))
+
+
+def test_a_function_stands_apart_from_what_is_beside_it_but_not_from_its_bracket():
+    assert shape(tree(r"\E \log D")) == ("math", ("mrow", "mi", "mspace", "mi", "mo", "mspace", "mi"))
+    assert shape(tree(r"- \log (x)")) == ("math", ("mrow", "mo", "mi", "mo", "mo", "mi", "mo"))
+    assert shape(tree(r"\log \log x")) == ("math", ("mrow", "mi", "mo", "mspace", "mi", "mo", "mspace", "mi"))
+    assert shape(tree(r"\KL \, \left( p \right)")) == ("math", ("mrow", "mi", "mo", "mspace", ("mrow", "mo", ("mrow", "mi"), "mo")))
 
 
 def test_what_is_read_aloud():

@@ -8,7 +8,7 @@ import pytest
 from stages.report import charts
 from stages.report.compare import metric_line
 from stages.report.inputs import Curves, Metrics, Name, Value
-from stages.report.numbers import figure, median, number, outcome, spread
+from stages.report.numbers import figure, in_words, median, number, outcome, spread
 from stages.report.pages import TEMPLATES
 from stages.report.terms import title
 
@@ -179,3 +179,9 @@ def test_colours_have_the_contrast_that_wcag_aa_asks(theme):
         assert contrast(text, ground) >= 4.5, (text, ground, contrast(text, ground))
     for line in ("s0", "s1", "s2", "s3", "s4", "s5", "fill"):
         assert contrast(line, "card") >= 3, (line, contrast(line, "card"))
+
+
+def test_keys_of_metrics_in_a_text_are_shown_by_their_titles():
+    names = {"exact_match": Name("Exact match"), "kl": Name("KL"), "modes": Name("Modes covered")}
+    assert in_words(names, "exact_match of a less exact_matches at theta_0") == "Exact match of a less exact_matches at theta_0"
+    assert in_words(names, "kl, by seed") == "KL, by seed" and in_words(names, "modes of 8, kl") == "modes of 8, kl"
