@@ -108,7 +108,7 @@ def test_params_mistakes(tmp_path, old, new, expected):
         ("name: digits, options: {}", "name: digits, options: {sise: 3}", "datasets.a.options.sise: unknown setting"),
         ("validate: {}, prepare", "validate: {min_rwos: 3}, prepare", "datasets.a.validate.min_rwos: unknown setting"),
         ("prepare: {}", "prepare: {tset: 0.2}",
-         "datasets.a.prepare.tset: unknown setting; allowed: valid, test, task, scale, changes (did you mean 'test'?)"),
+         "datasets.a.prepare.tset: unknown setting; allowed: valid, test, task, scale, changes, apart (did you mean 'test'?)"),
         (
             "family: vae",
             "family: translation",
