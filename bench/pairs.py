@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
 
 @dataclass(frozen=True)
 class Timed:
@@ -32,6 +30,8 @@ def alternate(peer: Callable[[int], Timed], ours: Callable[[int], Timed], pairs:
 
 def in_convolutions(run: Callable[[], object]) -> float:
     """Seconds that `run` spends inside convolutions, forwards and backwards, by the profiler: what no loop around them can save."""
+    import torch  # not above: benchmarks of memory read this file too, and would count it
+
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         run()
     return sum(event.self_cpu_time_total for event in profile.key_averages() if "conv" in event.key) / 1e6
