@@ -51,6 +51,42 @@ def test_the_kl_by_value(upper):
     assert torch.allclose(rate, wanted, atol=1e-4)
 
 
+@torch.no_grad()
+def test_a_convolution_of_ragged_rows_is_that_of_each_row_between_zeros():
+    torch.manual_seed(0)
+    lengths, x, ours = torch.tensor([4, 1, 7]), torch.randn(12, 3), ml_vae.Convolution(3, 5, 5)
+    theirs = torch.nn.Conv1d(3, 5, 5, padding=2)
+    theirs.weight.copy_(ours.net.weight.view(5, 5, 3).transpose(1, 2))
+    theirs.bias.copy_(ours.net.bias)
+    wanted = [theirs(row.T[None])[0].relu().amax(1) for row in x.split(lengths.tolist())]
+    assert torch.allclose(ours(x, lengths), torch.stack(wanted), atol=1e-6)
+
+
+@torch.no_grad()
+def test_the_plan_is_added_to_the_states_read_whole_or_step_by_step():
+    torch.manual_seed(0)
+    net, plain, x = ml_vae.Planned(5, 4, 2), torch.nn.LSTM(5, 4), torch.randn(3, 1, 5)
+    plain.load_state_dict({k: v for k, v in net.state_dict().items() if k != "view.weight"})
+    wanted = plain(x)[0] + x[..., 3:] @ net.view.weight.T
+    packed = net(torch.nn.utils.rnn.pack_padded_sequence(x, [3]))[0].data
+    state, steps = None, []
+    for step in x:
+        out, state = net(step[None], state)
+        steps.append(out[0])
+    assert torch.allclose(packed, wanted[:, 0], atol=1e-6) and torch.allclose(torch.cat(steps), wanted[:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("settings", "weights"), [({}, [1, 1, 1, 1]), ({"autoencode": 2}, [0, 0, 1, 1]),
+                                                   ({"autoencode": 2, "anneal_steps": 4}, [0, 0, 0, 0.25])])
+def test_the_weight_of_the_kl_begins_after_the_autoencoder_steps(settings, weights):
+    model = made(upper=2, **settings)
+    batch = batch_of(model, [0, 1, 2])
+    for step, weight in enumerate(weights):
+        torch.manual_seed(3)
+        loss, terms = model.loss(batch, "main", step)
+        assert loss.item() == pytest.approx((terms["distortion"] + weight * terms["kl"]).item(), rel=1e-6)
+
+
 def test_free_bits_are_of_each_unit_of_both_levels_over_the_batch_and_come_after_annealing():
     model = made(upper=2, free_bits=0.3, anneal_steps=4)
     batch, losses = batch_of(model, [0, 1, 2]), []
