@@ -232,7 +232,8 @@ def c33(settings: C33, runs: Runs) -> Claim:
         source="Bowman et al. 2016, https://arxiv.org/abs/1511.06349; Li et al. 2020 (TWR-VAE), https://arxiv.org/abs/2011.01136; Shen et "
         "al. 2019 (ml-VAE), https://arxiv.org/abs/1902.00154; Metz et al. 2017, https://arxiv.org/abs/1611.02163",
         done=f"Five text models, {runs.seeds} seeds each, were compared seed by seed in KL, active units and {settings.alive}; the ml-VAE "
-        "reads paragraphs, the others sentences. On a ring of eight Gaussians a VAE and one whose decoder holds every mode without a "
+        "reads paragraphs and begins as an autoencoder (without that its code dies too), the others read sentences. On a ring of eight "
+        "Gaussians a VAE and one whose decoder holds every mode without a "
         f"code, a WGAN-GP and a saturating GAN whose generator moves {settings.ahead} times for each step of its discriminator were put on "
         "the same axes: information between code and mode, and the share of modes covered.",
         turn="comparisons.c33.settings.ahead: at 1 the game keeps its modes; runs.lstm-vae.model.free_bits keeps the text model's code",
