@@ -56,7 +56,8 @@ def main() -> None:
 
     torch.set_num_threads(1)
     if isinstance(entry, Comparison):
-        runs = Runs(entry.runs, args.metrics or args.reports / "metrics", where)
+        trained = None if args.metrics else {name: params.runs[name].seeds for name in entry.runs}  # published runs have their profile's
+        runs = Runs(entry.runs, args.metrics or args.reports / "metrics", where, trained)
         claim, seeds = function(settings, runs), list(range(runs.seeds))
     else:
         claim, seeds = function(settings, list(entry.seeds)), list(entry.seeds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.claims.record import Claim, Contrast
+from stages.claims.record import Claim, Contrast, Figure
 from stages.claims.runs import Runs
 from stages.settings import field
 
@@ -12,6 +12,7 @@ from stages.settings import field
 @dataclass(frozen=True)
 class C18:
     fid: str = field("fid", doc="metric of the samples' distance")
+    images: tuple[int, int] = field((278, 1172), low=1, doc="training images of the runs with few and with all")
 
 
 def c18(settings: C18, runs: Runs) -> Claim:
@@ -30,9 +31,9 @@ def c18(settings: C18, runs: Runs) -> Claim:
         done=f"Five runs on the digits, {runs.seeds} seeds each, compared seed by seed on the same test images: VAE and GAN in FID (the "
         f"pipeline's own feature net), in how far the variance of the Laplacian is from {real:.3g}, that of real images, and by a linear "
         "probe on the VAE's codes and on the latents that the GAN needs for each image. FID against the number of images is that of both "
-        "with a fifth of the training images; the GAN was also stopped after the VAE's number of steps.",
+        "with about a quarter of the training images; the GAN was also stopped after the VAE's number of steps.",
         turn="datasets.digits-few.prepare.valid: how many images are kept from training",
-        changes="a VAE with a sharper likelihood or a discrete code, a GAN that collapsed, or a fifth that is still plenty",
+        changes="a VAE with a sharper likelihood or a discrete code, a GAN that collapsed, or few images that are still plenty",
         tests=[
             Contrast("FID of the VAE less that of the GAN", runs.less(0, 1, settings.fid)),
             Contrast("distance of the VAE's sharpness from the real one less the GAN's", tuple(a - b for a, b in zip(*off, strict=True))),
@@ -40,7 +41,13 @@ def c18(settings: C18, runs: Runs) -> Claim:
             Contrast("what few images cost in FID: GAN less VAE", tuple(b - a for a, b in zip(*loss, strict=True))),
             Contrast("FID of the GAN stopped at the VAE's steps less the VAE's", runs.less(4, 0, settings.fid)),
         ],
-        figures=[runs.by_seed(settings.fid, range(5)), runs.by_seed("sharpness", (0, 1))],
+        figures=[
+            Figure("FID by the number of training images, mean over seeds",
+                   [(runs.names[i], [(float(n), sum(runs.values(j, settings.fid)) / runs.seeds)
+                                     for n, j in zip(settings.images, (i + 2, i), strict=True)]) for i in (0, 1)], x="training images"),
+            runs.by_seed(settings.fid, range(5)),
+            runs.by_seed("sharpness", (0, 1)),
+        ],
     )
 
 
@@ -64,7 +71,7 @@ def c31(settings: C31, runs: Runs) -> Claim:
         source="Donahue and Simonyan 2019, Large scale adversarial representation learning, table 1, https://arxiv.org/abs/1907.02544",
         done=f"The four runs of the 2 x 2 on the digits, {runs.seeds} seeds each. The main effect of a score is the mean difference "
         "between the two runs with it and the two without it, within a seed.",
-        turn="runs.bigbigan.model.gamma: a stronger penalty hides what the scores do",
+        turn="runs.bigbigan.model.gamma, and that of the other three: a stronger penalty hides what the scores do",
         changes="larger networks and images, as in the paper, where the effects are those of 100 times as many steps",
         tests=[
             Contrast("FID without s_x less with it (main effect)", effect(runs, "fid", without_x, with_x)),

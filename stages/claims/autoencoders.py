@@ -128,7 +128,7 @@ def c17(settings: C17, runs: Runs) -> Claim:
         done=f"Five runs on the shapes that differ in beta alone ({', '.join(f'{beta:g}' for beta in b)}), {runs.seeds} seeds each. "
         f"Neighbouring betas were compared seed by seed in rate and distortion on test images, and {settings.score} at the stated range's "
         "end with both ends of the sweep.",
-        turn="comparisons.c17.settings.rise: which beta is said to disentangle best",
+        turn="runs.shapes-beta-vae-b16.model.beta (and comparisons.c17.settings.betas with it): still larger, the code dies",
         changes="a likelihood whose variance is learnt, which undoes beta; models too small or too briefly trained for their optimum",
         tests=tests,
         figures=[

@@ -162,7 +162,7 @@ def c04(settings: C04, seeds: list[int]) -> Claim:
             log_every=20,
         )
         found = [(row["valid_e"], row["valid_gradient"]) for row in result.curve if row["valid_e"] < 1]
-        shares.append(max(g / vanishing_bound(m, e) for e, g in found) if found else 0.0)
+        shares.append(max(g / vanishing_bound(m, e) for e, g in found) if found else math.nan)
         trace.append(found)
     checks.append(over_seeds("largest share of the bound along the training of a discriminator", shares, 1.0, 0.0, "at most"))
     found = sorted(trace[0])

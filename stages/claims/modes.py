@@ -174,7 +174,8 @@ def c08(settings: C08, runs: Runs) -> Claim:
         f"seed by seed. Small games of {settings.steps} steps on the ring were looked at {LOOKS} times: the saturating generator moves "
         f"{settings.ahead} times for each step of its discriminator. Hopping is the share of samples whose mode changes between two looks.",
         turn="comparisons.c08.settings.ahead: at 1 the discriminator keeps up with the generator, and both keep their modes",
-        changes="a penalty, noise or averaged weights in the saturating GAN; its networks made wider; a discriminator that is ahead",
+        changes="the set-up of either run, for they differ in networks, noise, batch, rates and averaging, not in the objective alone; a "
+        "penalty, noise or averaged weights in the saturating GAN; a discriminator that is ahead",
         tests=[Contrast(what, differences) for what, differences in found],
         figures=[
             Figure("Share of the samples at each mode over time, saturating, first seed",
@@ -198,6 +199,7 @@ class C33:
     steps: int = field(800, low=LOOKS, high=10**6, doc="of the small models on the ring")
     hidden: int = field(64, low=1, high=1024)
     ahead: int = field(5, low=1, high=100, doc="steps of the generator that collapses to one of its discriminator")
+    seeds: int = field(10, low=5, high=1000, doc="of the small models")
 
 
 COLLAPSES = ("VAE", "VAE that needs no code", "WGAN-GP", "saturating GAN")
@@ -217,7 +219,7 @@ def small_models(settings: C33, seed: int) -> list[tuple[float, float]]:
 def c33(settings: C33, runs: Runs) -> Claim:
     """SPEC's C33. Runs: LSTM-VAE; LSTM-VAE whose KL weighs 1/T (the control); with annealing; TWR-VAE; ml-VAE."""
     rates = [runs.values(i, "kl") for i in range(5)]
-    measured = np.array([small_models(settings, seed) for seed in range(runs.seeds)])  # (seeds, models, axes)
+    measured = np.array([small_models(settings, seed) for seed in range(settings.seeds)])  # (seeds, models, axes)
     told, covered = measured[:, :, 0].T, measured[:, :, 1].T
 
     def less(axis, a, b):
@@ -233,11 +235,12 @@ def c33(settings: C33, runs: Runs) -> Claim:
         "al. 2019 (ml-VAE), https://arxiv.org/abs/1902.00154; Metz et al. 2017, https://arxiv.org/abs/1611.02163",
         done=f"Five text models, {runs.seeds} seeds each, were compared seed by seed in KL, active units and {settings.alive}; the ml-VAE "
         "reads paragraphs and begins as an autoencoder (without that its code dies too), the others read sentences. On a ring of eight "
-        "Gaussians a VAE and one whose decoder holds every mode without a "
-        f"code, a WGAN-GP and a saturating GAN whose generator moves {settings.ahead} times for each step of its discriminator were put on "
-        "the same axes: information between code and mode, and the share of modes covered.",
+        f"Gaussians, {settings.seeds} seeds, a VAE and one whose decoder holds every mode without a code, a WGAN-GP and a saturating GAN "
+        f"whose generator moves {settings.ahead} times for each step of its discriminator were put on the same axes: information between "
+        "code and mode, and the share of modes covered.",
         turn="comparisons.c33.settings.ahead: at 1 the game keeps its modes; runs.lstm-vae.model.free_bits keeps the text model's code",
-        changes="a decoder too weak to do without its code, few words a text, or a discriminator that keeps ahead of its generator",
+        changes="a decoder too weak to do without its code, few words a text; for the ml-VAE a control of its own, which reads paragraphs "
+        "too; a discriminator that keeps ahead of its generator",
         tests=[
             Contrast(f"{settings.dead:g} nats less the KL of {runs.names[0]}", tuple(settings.dead - rate for rate in rates[0])),
             Contrast(f"1 less the active units of {runs.names[0]}", tuple(1 - units for units in runs.values(0, "active_units"))),

@@ -11,8 +11,8 @@ import numpy as np
 
 from stages import verdicts
 
-EQUALITY = ("holds when every check passes: |measured - expected| <= tolerance x max(1, |expected|), or measured at most (at least) "
-            "expected within that")
+EQUALITY = ("holds when every check passes: |measured - expected| <= tolerance x |expected| (tolerance where 0 is expected), or measured "
+            "at most (at least) expected within that; over seeds, equality of the mean and a bound of the worst of them")
 DIRECTION = ("one-sided paired t-test over seeds; a claim's p is the largest of its tests', Holm-corrected over all "
              f"{verdicts.DIRECTIONS} claims of kind D. holds: corrected p <= {verdicts.ALPHA} and every interval above zero; does not "
              f"hold: an "
@@ -34,7 +34,7 @@ class Check:
     def passes(self) -> bool:
         if math.isinf(self.expected) or not math.isfinite(self.measured):
             return self.measured == self.expected
-        over, slack = self.measured - self.expected, self.tolerance * max(1.0, abs(self.expected))
+        over, slack = self.measured - self.expected, self.tolerance * scale(self.expected)
         return {"equal to": abs(over), "at most": over, "at least": -over}[self.relation] <= slack
 
     def record(self) -> dict:
@@ -43,17 +43,23 @@ class Check:
                 "expected": shown(self.expected), "tolerance": self.tolerance, "passes": bool(self.passes)}
 
 
+def scale(expected):
+    """What a tolerance is a share of."""
+    return np.where(expected == 0, 1.0, np.abs(expected))
+
+
 def worst(what: str, measured, expected, tolerance: float = 1e-3) -> Check:
     """The check of the one entry of `measured` that lies farthest from its `expected`."""
     measured, expected = np.broadcast_arrays(np.asarray(measured, np.float64), np.asarray(expected, np.float64))
-    off = np.abs(measured - expected) / np.maximum(1.0, np.abs(expected))
+    off = np.abs(measured - expected) / scale(expected)
     at = int(np.where(np.isfinite(off), off, np.inf).argmax())
     return Check(what, float(measured.flat[at]), float(expected.flat[at]), tolerance)
 
 
 def over_seeds(what: str, values: Sequence[float], expected: float, tolerance: float = 1e-3, relation: str = "equal to") -> Check:
-    """The check of the mean over seeds."""
-    return Check(what, math.fsum(values) / len(values), expected, tolerance, relation, tuple(map(float, values)))
+    """The check of the mean over seeds; of a bound that of the worst seed, which the others cannot make up for."""
+    measured = {"equal to": math.fsum(values) / len(values), "at most": max(values), "at least": min(values)}[relation]
+    return Check(what, measured if np.isfinite(values).all() else math.nan, expected, tolerance, relation, tuple(map(float, values)))
 
 
 def paired(function):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from stages.claims.record import Figure
@@ -19,8 +19,15 @@ class Runs:
     Raises InputError, one line each, for a run that was not evaluated, a metric that it lacks or has not for every seed, too few seeds.
     """
 
-    def __init__(self, names: tuple[str, ...], metrics: Path, where: str):
+    def __init__(self, names: tuple[str, ...], metrics: Path, where: str, trained: Mapping[str, Sequence[int]] | None = None):
+        """trained: the seeds of each run as its settings list them, in the order of its values."""
         self.names, self.folder, self.where = names, Path(metrics), where
+        lists = {name: tuple(trained[name]) for name in dict.fromkeys(names)} if trained else {}
+        shortest = min(map(len, lists.values()), default=0)
+        for name, seeds in lists.items():
+            if seeds[:shortest] != lists[names[0]][:shortest]:
+                raise InputError(f"{where}: seeds {list(seeds)} of run {name} are not those of run {names[0]} ({list(lists[names[0]])}), "
+                                 f"so nothing can be paired; list the same under runs.{name}.seeds and runs.{names[0]}.seeds")
         self.read = {name: self._read(name) for name in dict.fromkeys(names)}
         for name, read in self.read.items():
             told, kept = (max((count(found) for found in read.values()), default=1) for count in (

@@ -80,7 +80,7 @@ def c27(settings: C27, runs: Runs) -> Claim:
         f"{runs.seeds} seeds each. Where a stretch is written as it stands in the source, its place there is known: the most attended word "
         f"was held against it, one place of tolerance, beside {chance:.3g} by chance. The gain in exact match was compared between texts "
         "of two dates and of one.",
-        turn="runs.seq2seq.model.hidden: a wider first state holds more of a source, and attention gains less",
+        turn="model.hidden of runs.seq2seq and runs.seq2seq-additive: a wider first state holds more of a source, and attention gains less",
         changes="sources short enough for one vector; a task in which no word is copied, where the alignment is not known; runs too short "
         "for either to learn, or both at the ceiling",
         tests=[

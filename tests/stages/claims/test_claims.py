@@ -40,6 +40,8 @@ def test_the_rule_of_equalities():
     assert [claim(*c).verdict for c in ((good, bad), (lost,), ())] == ["does not hold"] * 3
     assert Check("a", 2.0, 3.0, 0.0, "at most").passes and not Check("a", 3.1, 3.0, 0.0, "at most").passes
     assert Check("a", 3.1, 3.0, 0.0, "at least").passes and not Check("a", 2.0, 3.0, 1e-3, "at least").passes
+    assert Check("a", 0.010005, 0.01).passes and not Check("a", 0.0101, 0.01).passes, "a tolerance is a share of what is expected"
+    assert Check("a", 5e-4, 0.0).passes and not Check("a", 2e-3, 0.0).passes
     assert Check("a", math.inf, math.inf).passes and not Check("a", 1e300, math.inf).passes and not Check("a", math.inf, 1.0).passes
 
 
@@ -48,6 +50,8 @@ def test_a_check_over_seeds_has_an_interval_and_the_worst_is_found():
     assert found["measured"] == 2.0 and found["interval"] == pytest.approx((2 - 2.4841, 2 + 2.4841), abs=1e-3)
     check = worst("a", [1.0, 5.2, -2.8], [1.0, 5.0, -3.1])
     assert (check.measured, check.expected) == (-2.8, -3.1)
+    assert [over_seeds("a", [0.2, 0.9, 1.2], 1.0, 0.0, relation).passes for relation in ("at most", "at least")] == [False, False]
+    assert over_seeds("a", [0.2, 0.9], 1.0, 0.0, "at most").measured == 0.9 and math.isnan(over_seeds("a", [0.2, math.nan], 1.0).measured)
     assert math.isnan(worst("a", [1.0, math.nan], 1.0).measured)
 
 
