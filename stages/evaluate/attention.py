@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 CELL, MARGIN = 14, 18  # pixels of a map
+NAMED = 2  # letters of a name there is room for
 
 
 def entropies(weights: np.ndarray) -> np.ndarray:
@@ -28,9 +29,9 @@ def heat(weights: np.ndarray, columns: list[str], rows: list[str]) -> np.ndarray
     page = Image.new("RGB", (MARGIN + CELL * len(columns) + 24, MARGIN + CELL * len(rows) + 6), (255, 255, 255))
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(11)
     for j, name in enumerate(columns):
-        draw.text((MARGIN + CELL * (j + 0.5), MARGIN - 3), name[:2], (60, 60, 60), font, anchor="mb")
+        draw.text((MARGIN + CELL * (j + 0.5), MARGIN - 3), name[:NAMED], (60, 60, 60), font, anchor="mb")
     for i, name in enumerate(rows):
-        draw.text((MARGIN - 3, MARGIN + CELL * (i + 0.5)), name[:2], (60, 60, 60), font, anchor="rm")
+        draw.text((MARGIN - 3, MARGIN + CELL * (i + 0.5)), name[:NAMED], (60, 60, 60), font, anchor="rm")
         for j in range(len(columns)):
             shade = int(round(255 * (1 - float(np.clip(weights[i, j], 0, 1)))))
             left, top = MARGIN + CELL * j, MARGIN + CELL * i

@@ -35,7 +35,7 @@ What a baseline may choose it chooses as the model does: on the validation split
 | `category_back_off` | co-counts + weight × the co-count that both categories let expect | field and weight, likewise |
 | `unigram` | an output bias alone, at its optimum | – |
 | `kneser_ney` | interpolated modified Kneser-Ney 5-grams, three discounts an order, on the same words | – |
-| `lda` | batch variational LDA (scikit-learn) under the model's document bound, topics at their mean | topics and prior, on valid |
+| `lda` | batch variational LDA (scikit-learn), the model's document bound; of answers the topics' cosine | topics and prior, on valid |
 | `tf_idf` | documents by their counts × log(N / n) of n of N training documents with the word: what a code is to find better | – |
 | `most_frequent_tag` | the commonest tag of each word in train; the commonest of all where it is new | – |
 | `nearest_pair` | the target of the training source with the most similar counts of neighbouring words | – |
@@ -52,7 +52,7 @@ What a baseline may choose it chooses as the model does: on the validation split
 | `label_propagation` | propagation or spreading (0.9), edges weighted or equal | the best across two halves of the labelled nodes |
 | `majority` | the commonest label | – |
 | `common_neighbours`, `adamic_adar`, `preferential_attachment` | scores of a pair of nodes from the training graph | – |
-| `floor` | real data in place of samples or translations: the best there is, not a method | – |
+| `floor` | real data in place of samples or translations: not a method; of translations of these a lower FID is possible | – |
 | `bicubic` | the source, enlarged as MATLAB's imresize does | – |
 | `unchanged` | the source as it is, in place of its translation | – |
 | `chance` | labels at random in place of those that a classifier reads, mean of 20 shuffles | – |

@@ -20,7 +20,8 @@ HELD = 2000  # codes' draws times texts held at once
 DRAWN = 200  # texts for self-BLEU
 ACCOUNTS = {"reconstruction_nll": ("reconstruction at the mean", "perplexity_reconstruction", "no bound: the code is free"),
             "elbo": ("negative ELBO", "perplexity_elbo", "upper bound"),
-            "published_loss": ("reconstruction at the mean + KL averaged over time", None, "no bound, but what is published for TWR-VAE")}
+            "published_loss": ("reconstruction at the mean + KL averaged over time", "perplexity_published",
+                               "no bound, but what is published for TWR-VAE")}
 
 
 class Texts:
@@ -74,6 +75,7 @@ class Texts:
                  "kl": rate.mean(), "kl_over_time": over_time.mean(), "kl_last_step": at_last.mean(),
                  "published_loss": (at_mean + over_time).mean(),
                  "perplexity_elbo": self.perplexity(distortion + rate), "perplexity_reconstruction": self.perplexity(at_mean),
+                 "perplexity_published": self.perplexity(at_mean + over_time),
                  "active_units": moves.sum(), "active_units_kl": (moves & (units.mean(0)[: len(moves)] > ACTIVE)).sum(),
                  "mutual_information": generative.mutual_information(torch.from_numpy(mean).float(), torch.from_numpy(log_variance).float(),
                                                                      self.settings.seed)}
@@ -120,12 +122,14 @@ class Texts:
         generator = torch.Generator().manual_seed(seed)
         if model.config.latent:
             metrics = self.measured
-            rows = [[title, round(metrics[name], 2), round(metrics[perplexity], 1) if perplexity else "", said]
+            rows = [[title, round(metrics[name], 2), round(metrics[perplexity], 1), said]
                     for name, (title, perplexity, said) in ACCOUNTS.items()]
             rows += [[f"IW-{k}", round(metrics[f"iw_{k}"], 2), round(metrics[f"perplexity_iw_{k}"], 1),
                       f"upper bound, tighter with more draws; of {len(self.sample)} of the texts"] for k in self.settings.iw]
             gallery.table("What a test text costs, by every account", ["account", "nats", "perplexity", "what it is"], rows,
-                          "Perplexities are per word, ends counted.")
+                          "Perplexities are per word, ends counted." + ("" if getattr(model.config, "read", "last") == "last" else
+                          " The prior of the code that is read depends on the text's length: the bounds are on -log p(text | its length), "
+                          "below those of models that must pay for the length."))
         drawn = [spelt(t) for t in model.write(12, generator)]
         self.begun(model, gallery, seed, spelt)
         if getattr(model, "classes", 0):

@@ -78,6 +78,13 @@ def work_of(source: Path, target: Path) -> list[tuple[Path, Path]]:
     return list(named.items())
 
 
+def passed_over(source: Path) -> str:
+    """What of a folder is no picture by its ending."""
+    others = [p for p in source.rglob("*") if p.is_file() and p.suffix.lower() not in PICTURES] if source.is_dir() else []
+    endings = ", ".join(sorted({p.suffix or "none" for p in others}))
+    return f"; not read: {len(others)} other file{'s' * (len(others) > 1)} ({endings})" if others else ""
+
+
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m stages.evaluate translate", formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -108,7 +115,8 @@ def main(arguments: Sequence[str]) -> None:
                 raise
             refused.append(str(error))
             print(f"{title}  left out", file=sys.stderr, flush=True)
-    print(f"{args.target}: {len(work) - len(refused)} of {len(work)} pictures translated by {args.run}", flush=True)
+    done = f"{len(work) - len(refused)} of {len(work)} pictures translated by {args.run}"
+    print(f"{args.target}: {done}{passed_over(args.source)}", flush=True)
     for line in refused:
         print(line, file=sys.stderr)
     if refused:

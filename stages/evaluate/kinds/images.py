@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from stages.evaluate import clustering, densities, disentanglement, distribution, generative, inversion, latents, pictures, probes
+from stages.evaluate import clustering, densities, disentanglement, distribution, generative, inversion, lags, latents, pictures, probes
 from stages.evaluate.kinds.base import Kind, array, need
 from stages.models.base import image_tensor
 from stages.settings import InputError
@@ -272,6 +272,8 @@ class Evaluation(Kind):
         if hasattr(model, "encode") and hasattr(model, "decode"):
             indices = self.through(model.indices, "test").astype(np.int64) if hasattr(model, "indices") else None
             latents.exhibit(model, codes, gallery, indices)
+        if hasattr(model, "gradient_by_lag"):
+            lags.exhibit(model, {"images": self.x["test"][:shown]}, gallery)
         if hasattr(model, "logits") and self.labelled:
             self.confusion(model, names, real, gallery)
 

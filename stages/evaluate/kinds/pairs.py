@@ -184,23 +184,22 @@ class Evaluation(Kind):
             self.exhibit_attention(model, gallery)
 
     def exhibit_attention(self, model, gallery):
-        """Maps of two sources as pictures, where the font has their letters, else word by word."""
-        sources = [self.spelt("source", self.source[r]) for r in self.rows]
-        plain = [i for i in range(len(self.rows)) if sources[i].isascii()][:2]
-        for number, i in enumerate(plain or range(min(2, len(self.rows)))):
-            batch = split_rows(model, self.data, self.split, self.rows[[i]])
-            made, maps = model.search(batch["source.tokens"], batch["source.offsets"])
-            weights = array(maps[0])
-            read = [self.words["source"][w] for w in self.source[self.rows[i]]]
-            written = [*(self.words["target"][w] for w in made[0]), "end"][: len(weights)]
-            title = f"Attention, {sources[i]}"
-            if not plain:
-                gallery.table(title, ["word written", "word attended most", "its weight", "entropy, nats"],
+        """Maps of two sources as pictures, where the font has the letters of both sides; words longer than a map names as a table too."""
+        rows = self.rows[:ROWS]
+        batch, found = split_rows(model, self.data, self.split, rows), []
+        for row, words, weights in zip(rows, *model.search(batch["source.tokens"], batch["source.offsets"]), strict=True):
+            read, weights = [self.words["source"][w] for w in self.source[row]], array(weights)
+            written = [*(self.words["target"][w] for w in words), "end"][: len(weights)]
+            found.append((self.spelt("source", self.source[row]), weights[: len(written), : len(read)], read, written))
+        chosen = [f for f in found if drawable(f[2], f[3])][:2] or found[:2]
+        for number, (source, weights, read, written) in enumerate(chosen):
+            if drawable(read, written):
+                gallery.picture(f"attention{number}", attention.heat(weights, read, written), f"Attention, {source}",
+                                "A row a word written, a column a word read, darker where it is attended; mean entropy "
+                                f"{attention.entropies(weights).mean():.2f} nats.")
+            if not drawable(read, written) or max(map(len, [*read, *written[:-1]]), default=0) > attention.NAMED:
+                gallery.table(f"Attention, word by word, {source}", ["word written", "word attended most", "its weight", "entropy, nats"],
                               attention.alignment(weights, read, written), "Greedy search.")
-                continue
-            gallery.picture(f"attention{number}", attention.heat(weights, read, written), title,
-                            "A row a word written, a column a word read, darker where it is attended; mean entropy "
-                            f"{attention.entropies(weights).mean():.2f} nats.")
 
     def exhibit_tags(self, model, gallery):
         chosen, truth = self.tags(model), np.concatenate(self.target)
@@ -213,6 +212,11 @@ class Evaluation(Kind):
         gallery.table("Tagged", ["tokens", "tags; in brackets what is right where the model is not"], [
             [self.spelt("source", self.source[i]), " ".join(self.words["target"][c] + (f"({self.words['target'][t]})" if c != t else "")
                                                             for c, t in zip(chosen[a:b], truth[a:b], strict=True))] for i, a, b in shown])
+
+
+def drawable(read: list[str], written: list[str]) -> bool:
+    """Whether the font of a map has the letters of both sides."""
+    return all(word.isascii() for word in (*read, *written))
 
 
 def classes(lengths: np.ndarray) -> list[tuple[str, np.ndarray]]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 
+from stages.evaluate import topics
 from stages.evaluate.kinds.base import Kind, array, need
 from stages.evaluate.ranking import average_precision, realistic_ranks_of
 from stages.models.base import split_rows
 from stages.settings import InputError
 
 ROWS = 256
+ETA = 0.01  # prior on a topic's words, as beside topic models
 MASSES = (10.0, 100.0, 1000.0)  # of the smoothing of query likelihood, in words
 
 
@@ -73,10 +77,42 @@ class Evaluation(Kind):
             found.append(np.log((held + mass * shares[asked]) / (len(answer) + mass)).sum())
         return np.array(found)
 
+    def bags(self, split, side, rows):
+        """The texts of these rows as counts of their words; <unk> is none."""
+        texts, words, counts = [self.text(side, split, row) for row in rows], [], []
+        for text in texts:
+            own, held = np.unique(text[text > 0], return_counts=True)
+            words.append(own)
+            counts.append(held)
+        return topics.Bags(*(np.concatenate([*parts, np.zeros(0, int)]).astype(int) for parts in (words, counts)),
+                           np.cumsum([0, *map(len, words)]))
+
+    def topical(self):
+        """Cosine of the topics of question and answer under LDA of the right training answers: scores of the split's rows.
+
+        Topics and prior by MAP on valid, where several are tried and there is something to rank.
+        """
+        labels, size = np.array(self.data["train.labels"]), self.data.meta["words"]
+        train = self.bags("train", "answer", np.flatnonzero(labels == 1))
+
+        def scores(found, alpha, split):
+            shares = []
+            for side in ("question", "answer"):
+                gamma = topics.lda_posterior(found, alpha, self.bags(split, side, range(len(self.data[f"{split}.labels"]))))
+                shares.append(gamma / np.linalg.norm(gamma, axis=1, keepdims=True))
+            return (shares[0] * shares[1]).sum(1)
+
+        tried, fitted = list(product(self.settings.lda_topics, self.settings.lda_alpha)), []
+        for k, alpha in tried if self.grouped("valid")[0] else tried[:1]:
+            found = topics.fit_lda(train, size, k, alpha, ETA, self.settings.seed)
+            fitted.append((self.ranked(scores(found, alpha, "valid"), "valid")["map"] if len(tried) > 1 else 0.0, found, alpha))
+        _, found, alpha = max(fitted, key=lambda f: f[0])
+        return scores(found, alpha, self.split)
+
     def baselines(self, model, fresh):
         """overlap: summed log(N / n_w) of the question's words that the answer has; query_likelihood: its mass of smoothing by MAP on
 
-        valid; equal_scores: every order is as likely.
+        valid; lda: how alike the topics of both are; equal_scores: every order is as likely.
         """
         masses = MASSES if self.grouped("valid")[0] else MASSES[1:2]
         mass = max(masses, key=lambda m: self.ranked(self.query_likelihood("valid", m), "valid")["map"]) if len(masses) > 1 else masses[0]
@@ -84,7 +120,7 @@ class Evaluation(Kind):
         overlap = np.array([weights[np.intersect1d(self.text("question", self.split, i), self.text("answer", self.split, i))].sum()
                             for i in range(len(self.labels))])
         return {"overlap": self.ranked(overlap), "query_likelihood": self.ranked(self.query_likelihood(self.split, mass)),
-                "equal_scores": self.ranked(np.zeros(len(self.labels)))}
+                "lda": self.ranked(self.topical()), "equal_scores": self.ranked(np.zeros(len(self.labels)))}
 
     def exhibit(self, model, gallery, seed):
         names, rows = self.data.table("words"), []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from stages.evaluate import charts
+from stages.evaluate import charts, lags
 from stages.evaluate.kinds.base import Kind, array, need
 
 ROWS = 256
@@ -57,14 +57,7 @@ class Evaluation(Kind):
 
     def exhibit(self, model, gallery, seed):
         if hasattr(model, "gradient_by_lag"):
-            norms = array(model.gradient_by_lag({"series": torch.from_numpy(self.series[:ROWS])}))
-            shown = np.unique(np.linspace(0, len(norms) - 1, 9).astype(int))
-            share = norms / max(norms.max(), 1e-300)
-            gallery.picture("gradient", charts.lines({"gradient": [(int(i), float(share[i])) for i in shown]}, "steps back",
-                                                     "norm of the gradient, largest 1", [int(i) for i in shown]), "Gradient by lag",
-                            "Norm of the gradient of the last state by the input so many steps back, as a share of the largest.")
-            gallery.table("Gradient by lag", ["steps back", "norm"], [[int(i), f"{norms[i]:.3g}"] for i in shown],
-                          "Of the last state, all units through the output weights, with respect to each step's input; full gradient.")
+            lags.exhibit(model, {"series": torch.from_numpy(self.series[:ROWS])}, gallery)
         if self.sums is None:
             x = torch.from_numpy(self.series[:3])
             made = array(self.continued(model, x))

@@ -42,7 +42,7 @@ class Evaluation(Kind):
         if not hasattr(model, "translate_back"):
             return metrics
         back = through(model.translate_back, self.y)
-        metrics |= self.of_returns(back)
+        metrics |= self.of_returns(back, lambda images: through(model.translate_back, images))
         metrics |= {"cycle_error": distance(through(model.translate_back, made), self.x),
                     "cycle_error_back": distance(through(model.translate, back), self.y)}
         if self.x.shape[1] == self.y.shape[1]:
@@ -58,22 +58,37 @@ class Evaluation(Kind):
             metrics["fid"] = distribution.frechet_distance(self.real["target"], self.features(made))
         return {**metrics, "sharpness": distribution.sharpness(array(made))}
 
-    def of_returns(self, back) -> dict[str, float]:
-        """Of translations of the targets into the source's domain."""
+    def of_returns(self, back, translate) -> dict[str, float]:
+        """Of translations of the targets into the source's domain; `translate(images)` makes more of them."""
         metrics = {}
         if self.truth:
             found = fidelity.likeness(array(back), array(self.x), self.groups)
             metrics = {f"{name}_back": found[name] for name in ("l1", "psnr_y", "ssim_y")}
         if self.real["source"] is not None:
             metrics["fid_back"] = distribution.frechet_distance(self.real["source"], self.features(back))
-        return metrics | self.of_labels(back, self.of_y)
+        return metrics | self.of_labels(back, "target", translate)
 
-    def of_labels(self, images, labels) -> dict[str, float]:
-        """Does a classifier of the source read the label that an image had before its translation?"""
-        if not hasattr(self.net, "logits") or not (labels >= 0).all() or self.features(images[:1]) is None:
+    def of_labels(self, images, side, translate) -> dict[str, float]:
+        """Does a classifier of the source read the label that an image of the `side` had before its translation?
+
+        `translate` makes the like of `images` from the training images of that side, on which labels are matched.
+        """
+        if not self.readable(images, side):
             return {}
-        read = through(self.net.logits, images).argmax(1).numpy()
-        return kept(read, labels, self.data.meta["classes"])
+        own, known = (self.labels(side, split) for split in (self.split, "train"))
+        matched = best_match(self.read(translate(image_tensor(self.data[f"train.{side}"]))), known, self.data.meta["classes"])
+        return kept(self.read(images), own, matched)
+
+    def labels(self, side, split):
+        return np.array(self.data[f"{split}.{'labels' if side == 'source' else 'target_labels'}"])
+
+    def readable(self, images, side) -> bool:
+        """Whether the net tells classes, sees such images, and every image of the side has a label."""
+        return (hasattr(self.net, "logits") and all((self.labels(side, split) >= 0).all() for split in (self.split, "train"))
+                and self.features(images[:1]) is not None)
+
+    def read(self, images) -> np.ndarray:
+        return through(self.net.logits, images).argmax(1).numpy()
 
     def of_identity(self, made, back) -> dict[str, float]:
         """Of images that are in the domain already, in both directions: a translator should leave them as they are."""
@@ -91,15 +106,16 @@ class Evaluation(Kind):
         name = "bicubic" if plain.shape[2:] != self.x.shape[2:] else "unchanged"
         found[name] = self.of_translations(plain)
         if both and self.x.shape[1:] == self.y.shape[1:]:
-            found[name] |= self.of_returns(self.y)
+            found[name] |= self.of_returns(self.y, lambda images: images)
         floor = {"sharpness": distribution.sharpness(array(self.y))}
         for name, metric in (("target", "fid"), *([("source", "fid_back")] if both else [])):
             if self.real[name] is not None:
                 floor[metric] = self.floor(name)
-        if both and (labels := self.of_labels(self.x, self.of_x)):
+        if both and (labels := self.of_labels(self.x, "source", lambda images: images)):
             floor |= labels
-            rng = np.random.default_rng(self.settings.seed)
-            drawn = [kept(rng.permutation(self.of_y), self.of_y, self.data.meta["classes"]) for _ in range(SHUFFLES)]
+            rng, known = np.random.default_rng(self.settings.seed), self.labels("target", "train")
+            drawn = [kept(rng.permutation(self.of_y), self.of_y, best_match(rng.permutation(known), known, self.data.meta["classes"]))
+                     for _ in range(SHUFFLES)]
             found["chance"] = {name: float(np.mean([d[name] for d in drawn])) for name in drawn[0]}
         found["floor"] = floor
         return found
@@ -172,10 +188,10 @@ class Evaluation(Kind):
                             "Columns from the left: the source's pixels, bicubic, the model, the original. Not selected.")
 
     def confusion(self, back, gallery):
-        if not self.of_labels(back, self.of_y):
+        if not self.readable(back, "target"):
             return
         names = [str(n) for n in self.data.table("labels")]
-        table = confusion(through(self.net.logits, back).argmax(1).numpy(), self.of_y, len(names))
+        table = confusion(self.read(back), self.of_y, len(names))
         gallery.table("Labels before and after translation", ["label", *(f"read as {n}" for n in names)],
                       [[n, *row] for n, row in zip(names, table.tolist(), strict=True)],
                       "Test targets translated into the source's domain, read by a classifier that was trained there.")
@@ -206,11 +222,14 @@ def confusion(read: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     return table
 
 
-def kept(read: np.ndarray, labels: np.ndarray, classes: int) -> dict[str, float]:
-    """label_kept: share read as what they were; label_kept_matched: under the one-to-one match of labels that is best for it."""
-    table = confusion(read, labels, classes)
-    rows, columns = linear_sum_assignment(-table)
-    return {"label_kept": float(np.trace(table) / len(labels)), "label_kept_matched": float(table[rows, columns].sum() / len(labels))}
+def best_match(read: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """What each label is read as under the one-to-one match that most agree with: int [classes]."""
+    return linear_sum_assignment(-confusion(read, labels, classes))[1]
+
+
+def kept(read: np.ndarray, labels: np.ndarray, matched: np.ndarray) -> dict[str, float]:
+    """label_kept: share read as what they were; label_kept_matched: as what `matched`, found on other images, says."""
+    return {"label_kept": float((read == labels).mean()), "label_kept_matched": float((read == matched[labels]).mean())}
 
 
 def tiled(rows: list[torch.Tensor], columns: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from stages.evaluate import attention, topics
+from stages.evaluate.gallery import Gallery
 from stages.evaluate.kinds import counts, pairs, questions, series
 from stages.evaluate.kinds.base import Setting
 from stages.evaluate.settings import EvaluateSettings
@@ -93,8 +94,11 @@ CASES = {
     "recurrent-tags": (tagged, "accuracy", {"majority", "most_frequent_tag"}),
     "recurrent-forecast": (seasons, "mse", {"naive_forecast", "seasonal_naive"}),
     "recurrent-sum": (lambda f: seasons(f, True), "mse", {"mean"}), "recurrent-images": (runs.digits, "accuracy", None),
-    "seq2seq": (tagged, "exact_match", {"nearest_pair"}), "nasm": (asked, "map", {"overlap", "query_likelihood", "equal_scores"}),
+    "seq2seq": (tagged, "exact_match", {"nearest_pair"}), "nasm": (asked, "map", {"overlap", "query_likelihood", "lda", "equal_scores"}),
 }
+
+
+LAGS = ("recurrent-forecast", "recurrent-sum", "recurrent-images")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -106,6 +110,7 @@ def test_every_kind_is_measured_beside_its_baselines(case, tmp_path, monkeypatch
     metrics, details = runs.results(runs.call(tmp_path, monkeypatch, run, data, iw=[5], lda_topics=[2], sentences=20), "mine")
     assert metrics["headline"] == headline and (baselines is None or set(metrics["baselines"]) == baselines)
     assert any(headline in values for values in metrics["baselines"].values()) and (details["tables"] or details["pictures"])
+    assert ("Gradient by lag" in [table["title"] for table in details["tables"]]) == (case in LAGS)
 
 
 def of(kind, folder, **settings):
@@ -196,6 +201,21 @@ def test_attention_by_hand():
     assert dark.shape == (18 + 14 * 2 + 6, 18 + 14 * 3 + 24, 3) and (dark[18 + 14 + 5, 18 + 14 + 5] == (0, 0, 255)).all()
 
 
+@pytest.mark.parametrize(("words", "pictures", "tables"), [("wxyz", 2, 0), ("سلاد", 0, 2), (["www", "xxx", "yyy", "zzz"], 2, 2)])
+def test_a_map_is_drawn_where_its_font_has_both_sides_and_long_words_stand_in_a_table(tmp_path, words, pictures, tables):
+    evaluation, gallery = of(pairs, tagged(tmp_path / "d")), Gallery()
+    evaluation.words["target"] = ["<unk>", "<s>", "</s>", *words]
+
+    def search(tokens, offsets):
+        lengths = offsets.diff().tolist()
+        return [[3, 4, 5, 6, 6, 6][:n] for n in lengths], [torch.full((n + 1, max(lengths)), 1 / n) for n in lengths]
+
+    evaluation.exhibit_attention(Spy(search=search, inputs=("source.tokens",), ragged={"source.tokens": "source.offsets"}), gallery)
+    assert len(gallery.details["pictures"]) == pictures and len(gallery.details["tables"]) == tables
+    for table in gallery.details["tables"]:
+        assert table["rows"][0][0] == words[0] and len(table["rows"]) == len(table["title"].split(", ")[-1]) + 1
+
+
 def test_a_season_that_repeats_is_forecast_by_its_naive_method_and_by_a_model_that_knows(tmp_path):
     evaluation = of(series, seasons(tmp_path / "d"))
     found = evaluation.baselines(None, None)
@@ -223,7 +243,35 @@ def test_questions_by_hand(tmp_path):
     own = a[: ends[1][1]].tolist()
     wanted = sum(math.log((own.count(w) + 10 * shares[w] / shares.sum()) / (len(own) + 10)) for w in q[: ends[0][1]].tolist())
     assert evaluation.query_likelihood("test", 10.0)[0] == pytest.approx(wanted)
+    slow = []
+    for rows in evaluation.groups:  # two right answers each: the i-th of them at place r gives i / r
+        evaluation.labels[rows] = np.random.default_rng(len(slow)).permutation([1, 1, 0, 0])
+        order = np.argsort(-(rows % 7), kind="stable")
+        places = [place for place, row in enumerate(rows[order], 1) if evaluation.labels[row] == 1]
+        slow.append((1 / places[0], np.mean([i / place for i, place in enumerate(places, 1)])))
+    found = evaluation.ranked(np.arange(len(labels)) % 7 + 0.0)
+    assert (found["mrr"], found["map"]) == pytest.approx(tuple(np.mean(slow, 0)))
+    evaluation.labels = labels.astype(int)
     assert evaluation.ranked(-labels) == {"map": 0.25, "mrr": 0.25} and evaluation.ranked(0 * labels) == {"map": 0.4, "mrr": 0.4}
+
+
+def test_topics_rank_the_answer_of_the_same_theme_that_shares_no_word(tmp_path):
+    rng, arrays = np.random.default_rng(0), {}
+    for split, n in (("train", 400), ("valid", 40), ("test", 40)):
+        theme = np.repeat(rng.integers(0, 2, n // 2), 2)  # a question has a right and a wrong answer
+        right = np.arange(n) % 2 == 0
+        rows = {"question": [1 + 10 * t + rng.permutation(5)[:3] for t in theme],
+                "answer": [1 + 10 * (t if r else 1 - t) + (rng.permutation(10)[:5] if split == "train" else 5 + rng.permutation(5))
+                           for t, r in zip(theme, right, strict=True)]}
+        for side, texts in rows.items():
+            arrays[f"{split}.{side}.tokens"] = np.concatenate(texts).astype(np.int32)
+            arrays[f"{split}.{side}.offsets"] = np.cumsum([0, *map(len, texts)]).astype(np.int64)
+        arrays[f"{split}.ids"], arrays[f"{split}.labels"] = (np.arange(n) // 2).astype(np.int32), right.astype(np.int32)
+    arrays["counts"] = np.ones(21, np.int64)
+    made = runs.write_prepared(tmp_path / "d", {"domain": "corpora", "kind": "questions", "words": 21}, arrays,
+                               {"words": [f"w{i}" for i in range(21)]})
+    found = of(questions, made, lda_topics=[2], lda_alpha=[0.1, 1.0]).baselines(None, None)
+    assert found["lda"]["map"] > 0.95 and found["overlap"]["map"] == found["equal_scores"]["map"] == pytest.approx(2 / 3)
 
 
 @torch.no_grad()
@@ -243,6 +291,7 @@ def test_every_account_of_a_text_by_hand(tmp_path):
     assert found["elbo"] == pytest.approx(found["distortion"] + found["kl"], rel=1e-6)
     assert found["published_loss"] == pytest.approx(found["reconstruction_nll"] + model.kl_over_time(batch)[0].mean().item(), rel=1e-5)
     words = len(data["test.tokens"]) + 60  # ends are predicted too
+    assert found["perplexity_published"] == pytest.approx(math.exp(60 * found["published_loss"] / words), rel=1e-5)
     assert found["perplexity_elbo"] == pytest.approx(math.exp(60 * found["elbo"] / words), rel=1e-5)
     assert found["iw_50"] < found["iw_1"] + 0.05 and json.loads(json.dumps(found)) == found
 

@@ -127,6 +127,37 @@ def test_sampled_words_are_read_as_often_as_the_schedule_says(monkeypatch):
     assert torch.equal(true[0], read[0]) and not all(torch.equal(a, b) for a, b in zip(true, read, strict=True))
 
 
+@torch.no_grad()
+def test_three_in_ten_words_are_the_true_ones(monkeypatch):
+    """The model always writes word 5, which no target has: what is read in its place is a true word."""
+    model, data, read = made(), pairs(), []
+    batch, whole = split_rows(model, data, "valid", np.arange(40)), model.step
+    batch["target.tokens"][batch["target.tokens"] == 5] = 4
+
+    def step(word, *rest):
+        read.append(word.clone())
+        logits, state, weights = whole(word, *rest)
+        return torch.full_like(logits, -1e4).index_fill(1, torch.tensor([5]), 0.0), state, weights
+
+    monkeypatch.setattr(model, "step", step)
+    torch.manual_seed(0)
+    later = []
+    for _ in range(30):
+        read.clear()
+        model.forced(batch, 0.3)
+        later += [word != 5 for word in read[1:]]
+    assert torch.cat(later).float().mean().item() == pytest.approx(0.3, abs=0.03)
+
+
+def test_the_loss_reads_by_its_schedule(monkeypatch):
+    model, data, asked = made(sampling="linear", k=10, floor=0.25), pairs(), []
+    batch, whole = split_rows(model, data, "valid", np.arange(4)), model.forced
+    monkeypatch.setattr(model, "forced", lambda batch, eps=1.0: asked.append(eps) or whole(batch, eps))
+    for i in (0, 5, 50):
+        model.loss(batch, "main", i)
+    assert asked == [1.0, 0.5, 0.25]
+
+
 def test_short_words_are_learnt_backwards():
     model, data = made(attention="additive", hidden=32, embedding=16), pairs(300, 1, "train") | pairs(60, 2)
     train(model, data, TrainSettings(**{**model.train_defaults, "steps": 250, "lr": 0.01}), 0, torch.device("cpu"))
