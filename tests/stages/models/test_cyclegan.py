@@ -48,6 +48,16 @@ def test_loss_of_the_generators_written_out(cycle_loss):
     assert set(alone.loss(b, "g", 0)[1]) == {"adversarial"}
 
 
+def test_loss_of_both_discriminators_written_out():
+    net, b = model(batch_norm=False, pool=0, mirror=False), batch()
+    x, y, g, f = b["source"], b["target"], net.generator, net.inverse
+    judges = ((net.source_discriminator, x, f(y)), (net.target_discriminator, y, g(x)))
+    by_hand = [0.5 * ((d(2 * real - 1) - 1) ** 2).mean() + 0.5 * (d(2 * fake - 1) ** 2).mean() for d, real, fake in judges]
+    loss, terms = net.loss(b, "d", 0)
+    assert [terms[k].item() for k in ("source", "target")] == pytest.approx([h.item() for h in by_hand], rel=1e-5)
+    assert loss.item() == pytest.approx(sum(by_hand).item(), rel=1e-5)
+
+
 def test_pool_returns_half_new_and_half_from_the_past():
     pool = Pool(20, (1,))
     torch.manual_seed(0)

@@ -30,6 +30,17 @@ def test_losses_written_out():
     assert net.loss({"source": x, "target": y}, "d", 0)[0].item() == pytest.approx(by_hand.item(), rel=1e-5)
 
 
+def test_least_squares_written_out():
+    net = model(weight=7.0, adversarial=2.0, mirror=False, batch_norm=False, objective="least_squares")
+    x, y = torch.rand(3, 1, 16, 16), torch.rand(3, 3, 16, 16)
+    made = net.generator(x)
+    judge = lambda image: net.discriminator(2 * torch.cat([x, image], 1) - 1)  # noqa: E731
+    by_hand = 2 * ((judge(made) - 1) ** 2).mean() + 7 * (made - y).abs().mean()
+    assert net.loss({"source": x, "target": y}, "g", 0)[0].item() == pytest.approx(by_hand.item(), rel=1e-5)
+    by_hand = 0.5 * (0.5 * ((judge(y) - 1) ** 2).mean() + 0.5 * (judge(made) ** 2).mean())
+    assert net.loss({"source": x, "target": y}, "d", 0)[0].item() == pytest.approx(by_hand.item(), rel=1e-5)
+
+
 def test_a_patch_is_as_wide_as_said():
     """The logit in the middle depends on 7, 13 or 25 pixels and on no other."""
     for halvings, width in ((0, 7), (1, 13), (2, 25)):

@@ -37,6 +37,23 @@ def test_losses_written_out():
     assert terms["content"].item() == pytest.approx(((made - y) ** 2).mean().item())
 
 
+@pytest.mark.parametrize("phase", ["main", "pretrain", "d"])
+def test_losses_of_the_other_phases_written_out(phase):
+    net = model(adversarial=0.5)
+    batch = {"source": torch.rand(3, 3, 4, 4), "target": torch.rand(3, 3, 16, 16)}
+    torch.manual_seed(1)
+    loss = net.loss(batch, phase, 0)[0].item()
+    torch.manual_seed(1)
+    turns, chosen = int(torch.randint(4, ())), torch.rand(3, 1, 1, 1) < 0.5
+    x, y = (torch.where(chosen, t.flip(-1), t) for t in (torch.rot90(b, turns, (2, 3)) for b in batch.values()))
+    made = net.generator(x)
+    if phase != "d":
+        assert loss == pytest.approx(((made - y) ** 2).mean().item(), rel=1e-5)
+        return
+    real, fake = (torch.sigmoid(net.discriminator(2 * images - 1).mean((1, 2, 3))) for images in (y, made))
+    assert loss == pytest.approx((-real.log().mean() - (1 - fake).log().mean()).item(), rel=1e-4)
+
+
 def test_the_adversary_comes_after_the_start():
     phases = {p.name: (p.start, p.stop) for p in model(adversarial=1e-3, pretrain=40).phases}
     assert phases == {"pretrain": (0, 40), "d": (40, None), "g": (40, None)}
