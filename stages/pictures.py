@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,14 @@ GREY = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N")
 def read_picture(path: Path, channels: int | None) -> np.ndarray:
     """uint8 [H, W, C] of a picture file, C = `channels`, or 1 for grey ones and 3 for all others.
 
-    Turned as its EXIF orientation says. Palettes become colours, 16 bits become round(v / 257) in grey and lose their low byte in colour
-    (Pillow), an alpha channel without transparent pixels is left out. Raises InputError, one line, for transparent pixels (what lies behind
-    them is not in the file), for 32-bit values, for more pixels than Pillow takes for a picture, and for a damaged file.
+    Turned as its EXIF orientation says. Palettes become colours, 16 bits become round(v / 257), an alpha channel without transparent pixels
+    is left out. Raises InputError,
+    one line, for transparent pixels (what lies behind them is not in the file), for 32-bit values, and for a damaged file.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning), Image.open(path) as picture:
+        with Image.open(path) as picture:
             ImageOps.exif_transpose(picture, in_place=True)
             mode = picture.mode
             if mode in ("I", "F"):
@@ -38,7 +37,5 @@ def read_picture(path: Path, channels: int | None) -> np.ndarray:
                     raise InputError(f"{path}: has transparent pixels (alpha down to {clear} of 255), which no model sees; "
                                      "flatten it on a background")
             return np.asarray(picture.convert("L" if wanted == 1 else "RGB"), np.uint8).reshape(picture.height, picture.width, wanted)
-    except Image.DecompressionBombError:
-        raise InputError(f"{path}: has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; cut it into parts") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: a corrupt picture or none at all ({error}); replace it or move it out of the folder") from None
