@@ -121,6 +121,7 @@ def c06(settings: C06, seeds: list[int]) -> Claim:
         Check("smallest entry of any plan", float(min(least)), 0.0, 1e-12, "at least"),
         Check(f"cost of {len(over)} random plans less W1, the smallest", min(over), 0.0, 1e-9, "at least"),
     ]
+    atoms, overlaps = zip(*sorted((k, j) for k, j, *_ in crossing), strict=True)
     return Claim(
         statement="Where supports overlap in measure zero (disjoint blocks, two segments that cross) both KL divergences are infinite and "
         "the Jensen-Shannon divergence is log 2, however far apart they are. For translates the Wasserstein distance equals the distance "
@@ -140,7 +141,13 @@ def c06(settings: C06, seeds: list[int]) -> Claim:
                 "Two blocks, by the distance between them",
                 lines(["W1", "JSD"], settings.shifts, [distances, [d[0] for d in divergences]]),
                 x="distance",
-            )
+            ),
+            Figure(
+                "Two segments that cross, by the atoms of each",
+                lines(["JSD", "log 2"], atoms, [overlaps, [math.log(2)] * len(atoms)]),
+                x="atoms",
+                log_x=True,
+            ),
         ],
     )
 

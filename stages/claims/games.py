@@ -97,12 +97,14 @@ def c10(settings: C10, seeds: list[int]) -> Claim:
         ("flow", flow(shown)),
         ("alternating, eta 1", path(alternating, 1.0, 6)),
         ("alternating, eta 2", path(alternating, 2.0, 1)),
+        *((f"alternating, eta {eta:g}", path(alternating, eta, 1)) for eta in settings.beyond[:1]),
     ]
     over = [
         (f"simultaneous, eta {eta:g}", path(simultaneous, eta, shown)),
         (f"alternating, eta {eta:g}", path(alternating, eta, shown)),
         ("flow", flow(shown)),
         ("alternating, eta 2", path(alternating, 2.0, shown)),
+        *((f"alternating, eta {eta:g}", path(alternating, eta, min(shown, 4))) for eta in settings.beyond),  # it grows by a factor
     ]
     return Claim(
         statement="Simultaneous gradient descent-ascent on f(x, y) = x y from (1, 1) moves away from the saddle (0, 0) by the factor "
