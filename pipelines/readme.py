@@ -22,7 +22,7 @@ def results_table(root: Path) -> str:
         value, (name, beside) = metrics[headline], best_baseline(metrics, headline, better)
         arrow = {"higher": " ↑", "lower": " ↓"}.get(better, "")
         lines.append(
-            f"| {path.stem} | {names[headline]['title']}{arrow} | {shown(value)} ({value['n']} seeds) | "
+            f"| {path.stem} | {names[headline]['title']}{arrow} | {shown(value)} ({value['n']} seed{'s' * (value['n'] > 1)}) | "
             f"{f'{name} {shown(beside)}' if name else 'none'} |"
         )
     return "\n".join(lines)

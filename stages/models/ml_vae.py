@@ -12,14 +12,15 @@ https://arxiv.org/abs/1902.00154 (sections 3.1 and 3.2). No official code exists
 its own, so that p(x) is a distribution over texts of any number of sentences; a flat model of the same text without sentence borders
 pays nothing for those (they are one symbol a sentence, mostly certain after a full stop), which favours it a little.
 
-Deviations, and what they cost: the encoder is one convolution over words and one over sentences, each read by its largest value, where
-the paper has three layers; a sentence's plan is the LSTM's state after reading z once more, and the word-level LSTM starts from it too and
-has a linear view of it added to its states, a path from the code to the words that no gate can close; the rate of z1 is of one draw of z2;
-sizes are ours. On two thousand paragraphs the hierarchy alone does not keep the code alive, whatever the encoder. What does is to begin as
-an autoencoder: `autoencode` steps without the KL, whose weight then rises for `anneal_steps` (Li et al. 2019, A surprisingly effective fix
-for deep latent variable modeling of text, https://arxiv.org/abs/1909.00868); neither is the paper's, with 0 and 0 it is. `free_bits`
-(Kingma et al. 2016, https://arxiv.org/abs/1606.04934, eq. 15, over the batch) is not the paper's either: a rate it holds up need not say
-anything of the text, which the mutual information and the active units show.
+Deviations, and what they cost: the encoder is one convolution over words and one over sentences, each read by its largest value, the
+least of a hierarchy of convolutions such as the paper's; a sentence's plan is the LSTM's state after reading z once more, and the
+word-level LSTM starts from it too and has a linear view of it added to its states, a path from the code to the words that no gate can
+close; the rate of z1 is of one draw of z2; sizes are ours. On two thousand paragraphs the hierarchy alone did not keep the code alive,
+with LSTMs or convolutions as encoder. What did is to begin as an autoencoder: `autoencode` steps without the KL, whose weight then rises
+for `anneal_steps` (Li et al. 2019, A surprisingly effective fix for deep latent variable modeling of text,
+https://arxiv.org/abs/1909.00868); neither is the paper's, with 0 and 0 the KL counts from the start as there. `free_bits` (Kingma et al.
+2016, https://arxiv.org/abs/1606.04934, eq. 15, over the batch) is not the paper's either: a rate it holds up need not say anything of the
+text, which the mutual information and the active units show.
 """
 
 from __future__ import annotations

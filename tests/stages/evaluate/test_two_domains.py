@@ -247,12 +247,14 @@ def test_a_folder_is_translated_and_what_cannot_be_read_is_told(trained, tmp_pat
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(tmp_path / name)
     (tmp_path / "in/broken.png").write_bytes(b"no picture")
+    for name in ("in/deep/c.heic", "in/notes"):
+        (tmp_path / name).write_text("no picture that is known")
     Image.fromarray(np.zeros((2, 2, 4), np.uint8)).save(tmp_path / "in/clear.png")
     assert trained("in", "out") == 1
     made = {p.relative_to(tmp_path / "out").as_posix(): Image.open(p).size for p in (tmp_path / "out").rglob("*.*")}
     assert made == {"a.png": (6, 6), "a.png.png": (10, 18), "deep/b.png": (12, 8)}  # a.jpg came first
     said = capsys.readouterr()
-    assert "3 of 5 pictures translated by it" in said.out
+    assert "3 of 5 pictures translated by it; not read: 2 other files (.heic, none)" in said.out
     assert "broken.png: a corrupt picture" in said.err and "clear.png: has transparent pixels" in said.err and "Traceback" not in said.err
 
 
