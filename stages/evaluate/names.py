@@ -58,8 +58,8 @@ What a baseline may choose it chooses as the model does: on the validation split
 | `chance` | labels at random in place of those that a classifier reads, mean of 20 shuffles | – |
 | `supervised` | the feature net, trained on all labels of train: a ceiling, not a rival | – |
 | `gaussian` | full-covariance Gaussian fitted to train: samples, exact likelihood | ridge of the likelihood, on valid |
-| `pca` | codes: principal components as wide as the model's; likelihood of probabilistic PCA | – |
-| `raw_pixels`, `untrained` | codes: the pixels, the same encoder at its start | – |
+| `pca` | codes: principal components as wide as the model's, and k-means on them; likelihood of probabilistic PCA | – |
+| `raw_pixels`, `untrained` | codes: the pixels, the same encoder at its start (and k-means on these) | – |
 | `kmeans` | clusters of the pixels | – |
 """
 

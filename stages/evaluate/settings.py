@@ -27,6 +27,7 @@ class EvaluateSettings:
     # texts
     sentences: int = field(100, low=1, doc="texts of the split on which importance-weighted bounds are measured: a seeded sample")
     limit_pairs: int = field(500, low=1, doc="of more pairs a seeded sample is translated")
+    beam: int = field(5, low=2, high=100, doc="width of the beam search that stands beside the greedy one")
     lda_topics: tuple[int, ...] = field((20,), low=2, doc="of the LDA beside a topic model; the best on the validation split is shown")
     lda_alpha: tuple[float, ...] = field((0.1,), above=0.0, doc="its prior on a document's topics, likewise")
     few: int = field(10, low=1, doc="draws of 5 labels a class")

@@ -23,16 +23,21 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prepared", type=Path, default=Path("data/prepared"))
 
 
-def trained_run(args: argparse.Namespace, ability: str):
-    """(model in eval mode, prepared data) of the run that `add_run`'s arguments name. `ability` is a method its family must have.
+def trained_run(args: argparse.Namespace, *abilities: str):
+    """(model in eval mode, prepared data) of the run that `add_run`'s arguments name. Its family must have one of the methods `abilities`.
 
     Raises InputError, one line each, for a run that is unknown, of a family that cannot do this, not trained, or not with that seed.
     """
     params, folder = load(args.params), args.models / args.run
     entry = params.run(args.run)
-    if not hasattr(family_module(entry.family, f"{args.params}.runs.{args.run}.family").Model, ability):
-        able = [name for name, run in params.runs.items() if hasattr(family_module(run.family).Model, ability)]
-        raise InputError(f"run {args.run}: family {entry.family} has no {ability}; runs that have: {', '.join(able) or 'none'}")
+
+    def able(family, *where):
+        return any(hasattr(family_module(family, *where).Model, ability) for ability in abilities)
+
+    if not able(entry.family, f"{args.params}.runs.{args.run}.family"):
+        others = [name for name, run in params.runs.items() if able(run.family)]
+        raise InputError(f"run {args.run}: family {entry.family} has no {' or '.join(abilities)}; "
+                         f"runs that have: {', '.join(others) or 'none'}")
     if not (folder / "run.json").is_file():
         raise InputError(f"run {args.run}: not trained ({folder}/run.json is missing); run python -m pipelines.repro train@{args.run}")
     facts, data = read_json(folder / "run.json"), Prepared(args.prepared / entry.dataset)

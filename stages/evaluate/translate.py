@@ -1,4 +1,4 @@
-"""`python -m stages.evaluate translate RUN IN OUT`: a trained translator on a picture, or on a folder of them."""
+"""`python -m stages.evaluate translate RUN IN OUT`: a trained translator on a picture, a folder of them, or a text, a sentence a line."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from stages.command import FAILED, fail
+from stages.evaluate.lines import Translator, read_lines, write_lines
 from stages.evaluate.tiles import bands
 from stages.evaluate.trained import add_run, trained_run
 from stages.files import replacing
+from stages.params import load
 from stages.pictures import PICTURES, read_picture
 from stages.settings import InputError
+
+BEAM, WIDEST = 5, 100
 
 
 def write_png(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int]) -> None:
@@ -85,20 +89,43 @@ def passed_over(source: Path) -> str:
     return f"; not read: {len(others)} other file{'s' * (len(others) > 1)} ({endings})" if others else ""
 
 
+def of_sentences(args, model, data) -> None:
+    """The lines of a file, in order, by the run's beam search."""
+    if args.target.is_dir() or args.target.resolve() == args.source.resolve():
+        raise InputError(f"{args.target}: translations of sentences are written to a file of their own; name one")
+    lines, made = read_lines(args.source), []
+    translator = Translator(model, data, args.params, load(args.params).run(args.run).dataset)
+    for line in translator.translate(lines, BEAM if args.beam is None else args.beam):
+        made.append(line)
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[K{args.source}  {len(made)}/{len(lines)}" + ("\n" if len(made) == len(lines) else ""))
+            sys.stderr.flush()
+    write_lines(args.target, made)
+    print(f"{args.target}: {len(lines)} line{'s' * (len(lines) > 1)} translated by {args.run}{translator.told()}", flush=True)
+
+
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m stages.evaluate translate", formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Apply a trained translator to a picture of any size, or to every picture of a folder. What cannot be read is named "
-                    "and left out; exit code 1 then.",
+        description="Apply a trained translator to a picture of any size, to every picture of a folder, or to the sentences of a text. A "
+                    "picture of a folder that cannot be read is named and left out; exit code 1 then.",
         epilog="examples:\n  python -m stages.evaluate translate srresnet-x4 small.jpg large.png\n"
-               "  python -m stages.evaluate translate cyclegan-photos --back my/photos my/sharp")
+               "  python -m stages.evaluate translate cyclegan-photos --back my/photos my/sharp\n"
+               "  python -m stages.evaluate translate seq2seq-additive dates.txt iso.txt")
     add_run(parser)
-    parser.add_argument("source", type=Path, metavar="IN", help="a picture, or a folder")
-    parser.add_argument("target", type=Path, metavar="OUT", help="a file that ends in .png, or a folder")
+    parser.add_argument("source", type=Path, metavar="IN", help="a picture or a folder of them; of a run on pairs of texts a UTF-8 file")
+    parser.add_argument("target", type=Path, metavar="OUT", help="a file that ends in .png, or a folder; of texts a file")
     parser.add_argument("--back", action="store_true", help="from the target's domain to the source's, where a run learns both")
+    parser.add_argument("--beam", type=int, metavar="N", help=f"of sentences: width of the search, 1 is greedy (default {BEAM})")
     args = parser.parse_args(arguments)
+    if args.beam is not None and not 1 <= args.beam <= WIDEST:
+        raise InputError(f"--beam {args.beam}: allowed: 1 to {WIDEST}")
+    model, data = trained_run(args, *(["translate_back"] if args.back else ["translate", "search"]))
+    if hasattr(model, "search"):
+        return of_sentences(args, model, data)
+    if args.beam is not None:
+        raise InputError(f"--beam {args.beam}: run {args.run} translates pictures; leave it out")
     work = work_of(args.source, args.target)
-    model, data = trained_run(args, "translate_back" if args.back else "translate")
     translate = model.translate_back if args.back else model.translate
     shapes = [data.meta["source_shape"], data.meta["shape"]]
     (height, _, a), (high, _, b) = reversed(shapes) if args.back else shapes

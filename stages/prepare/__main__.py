@@ -17,8 +17,9 @@ from stages.prepare.graphs import GraphSettings, TripleSettings, graph, triples
 from stages.prepare.images import ImageSettings, images
 from stages.prepare.receipts import ReceiptSettings, receipts
 from stages.prepare.splits import Shares
-from stages.prepare.text import TextSettings, counts, documents, pairs, questions, word_tests
+from stages.prepare.text import counts, documents, pairs, questions, word_tests
 from stages.settings import InputError, choose, configure
+from stages.tokens import TextSettings
 
 TEXT = {"documents": documents, "pairs": pairs, "questions": questions, "counts": counts}
 KINDS = {"receipts": ("receipts",), "corpora": tuple(TEXT), "graphs": ("graph", "triples"),

@@ -154,13 +154,13 @@ class Evaluation(Kind):
             untrained = fresh(self.settings.seed)
             random = {s: self.through(untrained.encode, s) for s in ("train", "test")}
             explained = (principal["train"] ** 2).sum() / ((self.flat["train"] - self.flat["train"].mean(0)) ** 2).sum()
-            found["pca"] = {**self.of_codes(principal), "explained_variance": float(explained),
+            found["pca"] = {**self.of_codes(principal), **self.of_clusters(principal), "explained_variance": float(explained),
                             "reconstruction_mse": float(error.mean() / self.flat["test"].shape[1])}
             if hasattr(model, "reconstruct"):
                 mean = self.flat["train"].mean(0)
                 restored = mean + principal["test"] @ np.linalg.lstsq(principal["train"], self.flat["train"] - mean, rcond=None)[0]
                 found["pca"] |= self.of_reconstructions(torch.from_numpy(restored).float().clamp(0, 1).view(self.x["test"].shape))
-            found["untrained"] = self.of_codes(random)
+            found["untrained"] = {**self.of_codes(random), **self.of_clusters(random)}
             if "train.factors" in self.data:
                 found["pca"] |= self.of_factors(principal)
                 found["untrained"] |= self.of_factors(random)
@@ -171,6 +171,7 @@ class Evaluation(Kind):
         if hasattr(self.net, "logits") and self.labelled and not hasattr(model, "logits"):
             accuracy = self.of_logits(self.through(self.net.logits, "test"))["accuracy"]
             asked = [f"{model.sample_of[0]}_accuracy"] if getattr(model, "sample_of", None) else []
+            asked += ["hungarian_accuracy"] if asked == ["code_accuracy"] or hasattr(model, "encode") else []
             names = [*asked, *(["probe_accuracy"] if hasattr(model, "encode") else []),
                      *(["reconstruction_accuracy"] if hasattr(model, "reconstruct") else [])]
             found["supervised"] = dict.fromkeys(names, accuracy)

@@ -13,7 +13,6 @@ from stages.models.base import split_rows
 from stages.settings import InputError
 
 ROWS = 128
-BEAM = 5
 UNKNOWN = 0
 COPIED = 3  # words in a row that stand in source and target: fewer may do so by chance
 
@@ -70,7 +69,7 @@ class Evaluation(Kind):
     def translated(self, model):
         exact, found, forced, widths, hits, likeliest = {}, {}, [], [], [], []
         wanted = [self.target[r] for r in self.rows]
-        for beam in (1, BEAM):
+        for beam in (1, self.settings.beam):
             made = []
             for part in np.split(self.rows, range(ROWS, len(self.rows), ROWS)):
                 batch = split_rows(model, self.data, self.split, part)
@@ -98,7 +97,7 @@ class Evaluation(Kind):
             found["alignment"] = float(np.mean(hits))
         free_words = float(np.mean([same for a, b in zip(self.made, wanted, strict=True) for same in in_place(a, b)]))
         found |= {"accuracy_forced": forced_words, "accuracy_free": free_words, "exposure_gap_words": forced_words - free_words}
-        return {"exact_match": float(exact[1].mean()), "exact_match_beam": float(exact[BEAM].mean()), **found,
+        return {"exact_match": float(exact[1].mean()), "exact_match_beam": float(exact[self.settings.beam].mean()), **found,
                 "exact_match_forced": float(every.mean()), "exposure_gap": float(every.mean() - exact[1].mean()),
                 "perplexity_target": float(np.exp(losses.sum() / sum(len(t) + 1 for t in wanted)))} | self.by_length(exact[1])
 

@@ -104,7 +104,8 @@ def test_baselines_stand_beside_every_number(evaluation):
         def reconstruct(self, x):
             return x
     found = evaluation.baselines(Full(evaluation.net, "code"), lambda seed: Full(evaluation.net, "code"))
-    assert found["supervised"] == {"code_accuracy": 1.0, "probe_accuracy": 1.0, "reconstruction_accuracy": 1.0}
+    assert found["supervised"] == {"code_accuracy": 1.0, "hungarian_accuracy": 1.0, "probe_accuracy": 1.0, "reconstruction_accuracy": 1.0}
+    assert found["pca"]["hungarian_accuracy"] > 0.4 and found["untrained"]["hungarian_accuracy"] < 0.4, "k-means on other codes"
     assert 0 < found["pca"]["reconstruction_ratio"] < 1 and found["pca"]["reconstruction_accuracy"] < 1
     mse = found["pca"]["reconstruction_mse"] / np.square(evaluation.flat["test"] - evaluation.flat["train"].mean(0)).mean()
     assert found["pca"]["reconstruction_ratio"] == pytest.approx(mse, rel=0.05)  # that is cut to [0, 1]

@@ -17,7 +17,7 @@ from stages.files import read_json, write_json
 from stages.params import load
 from stages.runs import load_run
 from stages.settings import InputError
-from tests.stages.evaluate.test_evaluate_runs import digits, knowledge, network, sequences, write_run
+from tests.stages.evaluate.test_evaluate_runs import digits, encode, knowledge, network, sequences, write_prepared, write_run
 
 
 def slow(vectors, query, k, skip):
@@ -180,6 +180,81 @@ def test_codes_of_own_images_are_those_of_the_encoder(pictures, monkeypatch, cap
     assert test.shape == (120, 3) and np.allclose(test[:5], mine, atol=1e-5)
 
 
+def test_samples_of_a_class_are_those_that_the_model_makes_of_it(pictures, monkeypatch, capsys):
+    data = pictures / "prepared" / "digits"
+    workplace(pictures, acgan=("gan", data), gan=("gan", data))
+    write_run(pictures / "models" / "acgan", "gan", data, condition="projection")
+    ask(pictures, monkeypatch, capsys, "acgan", "-n", 5, "--of", 7, "--out", pictures / "sevens.npy", verb="sample")
+    model = load_run(pictures / "models" / "acgan", 0, read_json(data / "meta.json"))
+    with torch.no_grad():
+        wanted, other = (model.sample(5, torch.Generator().manual_seed(0), torch.full((5,), c)).permute(0, 2, 3, 1) for c in (7, 2))
+    found = np.load(pictures / "sevens.npy") / 255.0
+    assert np.abs(found - wanted.numpy()).max() < 0.51 / 255 < np.abs(found - other.numpy()).max()
+    say = lambda run, of: ask(pictures, monkeypatch, capsys, run, "--of", of, "--out", pictures / "x.npy", verb="sample", code=2)  # noqa: E731
+    assert "--of: unknown class 'seven'" in say("acgan", "seven") and "--of 3: this run draws without" in say("gan", 3)
+
+
+@pytest.fixture
+def texts(tmp_path):
+    prepared = tmp_path / "prepared"
+    spoken = sequences(prepared / "spoken", "documents")
+    rng, arrays = np.random.default_rng(0), {}
+    for split in ("train", "valid", "test"):
+        for side in ("source", "target"):
+            arrays[f"{split}.{side}.tokens"], arrays[f"{split}.{side}.offsets"] = encode(rng.integers(3, 9, (20, 4)).tolist())
+    specials = ["<unk>", "<s>", "</s>"]
+    dates = write_prepared(prepared / "dates", {"domain": "corpora", "kind": "pairs", "source_words": 9, "target_words": 9}, arrays,
+                           {"source.words": [*specials, *"abcdef"], "target.words": [*specials,
+                            "one", "two", "three", "four", "پنج", "<b>"]})
+    workplace(tmp_path, lm=("text_vae", spoken), pairs=("seq2seq", dates))
+    write_run(tmp_path / "models" / "lm", "text_vae", spoken, latent=0, embedding=4, hidden=6)
+    write_run(tmp_path / "models" / "pairs", "seq2seq", dates, attention="additive", embedding=4, hidden=6, longest=5)
+    return tmp_path
+
+
+def test_texts_are_drawn_a_line_each(texts, monkeypatch, capsys):
+    for name in ("a.txt", "b.txt"):
+        ask(texts, monkeypatch, capsys, "lm", "-n", 7, "--seed", 3, "--out", texts / name, verb="sample")
+    lines = (texts / "a.txt").read_text().splitlines()
+    model = load_run(texts / "models" / "lm", 0, read_json(texts / "prepared/spoken/meta.json"))
+    names = read_json(texts / "prepared/spoken/words.json")
+    with torch.no_grad():
+        wanted = [" ".join(names[i] for i in text) for text in model.write(7, torch.Generator().manual_seed(3))]
+    assert lines == wanted and (texts / "b.txt").read_text().splitlines() == wanted
+    for name, told in (("x.npy", "run lm draws texts; name a file that ends in .txt"), ("x.doc", "unknown kind of file '.doc'")):
+        assert told in ask(texts, monkeypatch, capsys, "lm", "--out", texts / name, verb="sample", code=2)
+
+
+def test_sentences_are_translated_line_by_line(texts, monkeypatch, capsys):
+    """As the model searches by itself: marks of order, empty lines, unknown words and capital letters in the file."""
+    (texts / "in.txt").write_bytes("\ufeffA b c\r\n\n zz b\nf f zz zz\n".encode())
+    told = ask(texts, monkeypatch, capsys, "pairs", texts / "in.txt", texts / "out.txt", "--beam", 2, verb="translate")
+    assert told.strip().endswith("out.txt: 4 lines translated by pairs; 3 words it has never read, taken for one unknown word: zz")
+    model = load_run(texts / "models" / "pairs", 0, read_json(texts / "prepared/dates/meta.json"))
+    names, wanted = read_json(texts / "prepared/dates/target.words.json"), []
+    for ids in ([3, 4, 5], [], [0, 4], [8, 8, 0, 0]):
+        with torch.no_grad():
+            made = model.search(torch.tensor(ids), torch.tensor([0, len(ids)]), 2)[0][0] if ids else []
+        wanted.append(" ".join(names[i] for i in made))
+    assert (texts / "out.txt").read_text(encoding="utf-8").split("\n") == [*wanted, ""] and any(wanted)
+
+
+def test_what_cannot_be_translated_is_one_line_and_writes_nothing(texts, monkeypatch, capsys):
+    good, out = texts / "good.txt", texts / "out.txt"
+    good.write_text("a b\n")
+    (texts / "latin.txt").write_bytes(b"a\nb \xe9\n")
+    (texts / "empty.txt").write_text(" \n\n")
+    say = lambda *words, run="pairs": ask(texts, monkeypatch, capsys, run, *words, verb="translate", code=2)  # noqa: E731
+    assert "latin.txt, line 2: not UTF-8" in say(texts / "latin.txt", out)
+    assert "empty.txt: holds no text" in say(texts / "empty.txt", out)
+    assert "absent.txt: cannot be read (No such file" in say(texts / "absent.txt", out)
+    assert "a file of their own" in say(good, good) and "a file of their own" in say(good, texts)
+    assert "--beam 0: allowed: 1 to 100" in say(good, out, "--beam", 0)
+    assert "family seq2seq has no translate_back" in say(good, out, "--back")
+    assert "family text_vae has no translate or search; runs that have: pairs" in say(good, out, run="lm")
+    assert not out.exists() and good.read_text() == "a b\n"
+
+
 def test_what_cannot_be_encoded_or_drawn_is_one_line(pictures, monkeypatch, capsys):
     say = lambda verb, *words: ask(pictures, monkeypatch, capsys, *words, verb=verb, code=2)  # noqa: E731
     out = ["--out", pictures / "x.npy"]
@@ -189,7 +264,7 @@ def test_what_cannot_be_encoded_or_drawn_is_one_line(pictures, monkeypatch, caps
     assert "not readable as a .npy array" in say("encode", "vae", "--images", pictures / "bad.npy", *out)
     np.save(pictures / "large.npy", np.zeros((2, 28, 28), np.uint8))
     assert "found uint8 [2, 28, 28, 1]; allowed: uint8 [N, 8, 8, 1]" in say("encode", "vae", "--images", pictures / "large.npy", *out)
-    assert "unknown kind of file '.jpg'; allowed: .png, .npy" in say("sample", "gan", "--out", pictures / "x.jpg")
+    assert "unknown kind of file '.jpg'; allowed: .png, .npy, .txt" in say("sample", "gan", "--out", pictures / "x.jpg")
     assert "at least 1 sample" in say("sample", "gan", "-n", 0, *out)
     assert not list(pictures.glob("*x.*"))
 

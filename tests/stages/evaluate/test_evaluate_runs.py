@@ -108,7 +108,7 @@ def write_run(folder, family, data, seeds=(0,), change=None, **settings):
     from stages.settings import configure
 
     module, meta = family_module(family), read_json(data / "meta.json")
-    given = {**MODELS[family], **settings}
+    given = {**MODELS.get(family, {}), **settings}
     for seed in seeds:
         torch.manual_seed(seed)
         model = module.Model(configure(module.Config, given, "model"), meta)

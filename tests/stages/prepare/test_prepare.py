@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from stages.prepare import graphs, images, receipts, subwords, text
+from stages import subwords
+from stages.prepare import graphs, images, receipts, text
 from stages.prepare.splits import Shares, by_hash, position, with_splits
 from stages.settings import InputError
 
