@@ -22,6 +22,7 @@ from stages.command import command
 from stages.files import remove, replacing, write_json
 from stages.settings import InputError, choose
 
+PICTURE = 64 * 1024  # bytes of a published picture at most
 EXAMPLES = """examples:
   python -m pipelines.publish study                after python -m pipelines.profile study
   python -m pipelines.publish study --rev study    after dvc exp run --temp -S +profiles=study -n study
@@ -72,12 +73,28 @@ def publish(root: Path, name: str, source: Folder | Saved, stale: set[str]) -> t
             continue
         metrics = json.loads(content)
         rests_on = {**origin(name, run, source, params, stages), "protocol": protocol(metrics, params["runs"][run])}
-        write_json(target / f"{run}.json", {**metrics, **rests_on})
+        picture = picture_of(run, source)
+        if picture:
+            with replacing(target / f"{run}.png") as temporary:
+                temporary.write_bytes(picture[1])
+        else:
+            remove(target / f"{run}.png")
+        write_json(target / f"{run}.json", {**metrics, **rests_on, **({"picture": picture[0]} if picture else {})})
         published.append(run)
-    for path in sorted(target.glob("*.json")):
+    for path in sorted([*target.glob("*.json"), *target.glob("*.png")]):
         if path.stem not in (params.get("runs") or {}):
             remove(path)
     return published, unfinished
+
+
+def picture_of(run: str, source: Folder | Saved) -> tuple[dict, bytes] | None:
+    """(title and alternative text, PNG) of the first of the run's pictures that is small enough for a repository."""
+    folder = f"reports/samples/{run}"
+    for picture in json.loads(source.read(f"{folder}/details.json") or b"{}").get("pictures", ()):
+        content = source.read(f"{folder}/{picture['file']}")
+        if content is not None and len(content) <= PICTURE:
+            return {"title": picture["title"], "alt": picture["alt"]}, content
+    return None
 
 
 def publish_claims(root: Path, source: Folder | Saved, stale: set[str]) -> tuple[list[str], list[str]]:

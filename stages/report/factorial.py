@@ -27,6 +27,7 @@ class Cell:
     name: str
     metrics: Metrics
     run: Run | None  # of the workspace, with its pictures; None of a published run
+    study: Study | None = None  # of a published run
 
     def value(self, key: str) -> Value | None:
         return self.metrics.values.get(key)
@@ -48,7 +49,7 @@ def squares(inputs: Inputs, studies: Mapping[str, Mapping[str, Study]]) -> list[
                 Cell(name, run.metrics, run)) for name, run in inputs.runs.items() if run.metrics]
     for profile, studied in studies.items():
         entries += [(profile, s.params.get("dataset") or "", s.params.get("family"), dict(s.params.get("model") or {}),
-                     dict(s.params.get("train") or {}), Cell(name, s.metrics, None)) for name, s in studied.items()]
+                     dict(s.params.get("train") or {}), Cell(name, s.metrics, None, s)) for name, s in studied.items()]
     groups: dict[tuple[str, ...], dict[tuple[bool, bool], Cell]] = {}
     for profile, dataset, family, model, train, cell in entries:
         if family != FAMILY or model.get("objective", "hinge") != "hinge":

@@ -16,6 +16,7 @@ from stages.params import NO_FEATURES, leaves
 from stages.report import charts, numbers
 from stages.report.compare import dataset_entry, run_lines
 from stages.report.factorial import squares
+from stages.report.goals import PARTS, Reached, reached
 from stages.report.inputs import Claim, ClaimFigure, Inputs, Metrics, Name, Run, Table, Value
 from stages.report.mathml import mathml
 from stages.report.numbers import name_of
@@ -40,12 +41,13 @@ def render(inputs: Inputs, beyond: Beyond | None = None) -> dict[str, str]:
     """Every page of the report by its address under reports/."""
     beyond = beyond or Beyond()
     used = [d for d in DOMAINS if any(dataset.settings.domain == d for dataset in inputs.datasets.values())]
-    unary = squares(inputs, beyond.studies)
+    unary, goals = squares(inputs, beyond.studies), reached(beyond.goals, inputs, beyond.studies)
     nav = [
         {"address": "index.html", "title": "Overview"},
         *({"address": domain_address(d), "title": DOMAINS[d][0]} for d in used),
         *([{"address": "pages/questions.html", "title": "Questions"}] if beyond.questions else []),
         *([{"address": "pages/studies.html", "title": "Studies"}] if any(beyond.studies.values()) else []),
+        *([{"address": "pages/goals.html", "title": "Goals"}] if goals else []),
         *([{"address": "pages/bigbigan.html", "title": "2 × 2"}] if unary else []),
         *([{"address": "pages/claims.html", "title": "Claims"}] if inputs.claims else []),
         {"address": "pages/validation.html", "title": "Validation"},
@@ -68,13 +70,16 @@ def render(inputs: Inputs, beyond: Beyond | None = None) -> dict[str, str]:
             entries=[dataset_entry(inputs, name) for name, dataset in inputs.datasets.items() if dataset.settings.domain == domain],
         )
     for run in inputs.runs.values():
-        page(run_address(run.name), "run.html", **run_context(inputs, run, beyond))
+        page(run_address(run.name), "run.html", **run_context(inputs, run, beyond, [goal for goal in goals if goal.run == run.name]))
     if beyond.questions:
         page("pages/questions.html", "questions.html", questions=[(key, q, answers(q, inputs, beyond.studies))
                                                                    for key, q in beyond.questions.items()], profiles=PROFILES)
     if any(beyond.studies.values()):
         page("pages/studies.html", "studies.html", profiles=[(key, *PROFILES[key], study_groups(inputs, runs, beyond))
                                                              for key, runs in beyond.studies.items() if runs])
+    if goals:
+        page("pages/goals.html", "goals.html", parts_of_goals=[(key, title, [goal for goal in goals if goal.part == key])
+                                                               for key, title in PARTS.items() if any(goal.part == key for goal in goals)])
     if unary:
         page("pages/bigbigan.html", "factorial.html", squares=unary, profiles=PROFILES)
     if inputs.claims:
@@ -218,11 +223,12 @@ def published_run(inputs: Inputs, study: Study, beyond: Beyond) -> dict:
             "outcome": numbers.outcome(study.metrics, key, name_of(inputs.names, key)), "run": inputs.runs.get(study.name)}
 
 
-def run_context(inputs: Inputs, run: Run, beyond: Beyond) -> dict:
+def run_context(inputs: Inputs, run: Run, beyond: Beyond, goals: list[Reached]) -> dict:
     metrics, lines = run.metrics, run_lines(inputs.names, run)
     curves = charts.curve_charts(run.curves) if run.curves else []
     parts = [
         ("result", "Result", True),
+        ("goals", "Goals", goals),
         ("published", "At larger scale", any(run.name in runs for runs in beyond.studies.values())),
         ("metrics", "Metrics", lines),
         ("curves", "Curves", curves),
@@ -245,6 +251,8 @@ def run_context(inputs: Inputs, run: Run, beyond: Beyond) -> dict:
         "domain_title": DOMAINS[run.dataset.settings.domain][0],
         "published": [(PROFILES[profile][0], published_run(inputs, runs[run.name], beyond))
                       for profile, runs in beyond.studies.items() if run.name in runs],
+        "goals": goals,
+        "parts_of_goals": PARTS,
         "others": [other for other in inputs.runs.values() if other.dataset is run.dataset and other is not run],
     }
 

@@ -1,11 +1,12 @@
 """What was published of larger profiles (reports/study, reports/paper), the literature beside it, and the questions that both answer.
 
-questions.yaml and published.yaml beside this file are the report's own tables: a question names the runs that differ in one switch, a
-published figure says where it was read and under which protocol.
+questions.yaml, published.yaml and goals.yaml beside this file are the report's own tables: a question names the runs that differ in one
+switch, a published figure says where it was read and under which protocol, a goal what a run was to reach.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from pathlib import Path
 from stages.files import read_json
 from stages.params import leaves, read_yaml
 from stages.report.compare import MetricLine, finite, metric_line
-from stages.report.inputs import Inputs, Metrics, Name, known, mapping, parse_metrics, sequence
+from stages.report.goals import Goal, read_goals
+from stages.report.inputs import Inputs, Metrics, Name, Picture, known, mapping, parse_metrics, png_size, sequence
 from stages.report.numbers import name_of, number
 from stages.settings import field
 
@@ -23,7 +25,8 @@ PROFILES = {
     "study": ("Over seeds", "Built-in data, several seeds a run, and the variants that only a comparison needs (profiles/study.yaml)."),
     "paper": ("On public data", "The data sets of the literature (profiles/paper.yaml), with the time and the machine it took."),
 }
-ABOUT = ("profile", "commit", "params", "dataset", "data", "versions", "machine", "hours", "protocol")  # of a published file, not metrics
+# of a published file, not metrics
+ABOUT = ("profile", "commit", "params", "dataset", "data", "versions", "machine", "hours", "protocol", "picture")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Study:
     commit: str | None
     machine: dict
     hours: float | None
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,11 @@ class Beyond:
     studies: dict[str, dict[str, Study]] = field({})
     questions: dict[str, Question] = field({})
     figures: dict[str, list[Figure]] = field({})
+    goals: dict[str, dict[str, list[Goal]]] = field({})
 
 
 def read_beyond(reports: Path) -> Beyond:
-    return Beyond(read_studies(reports), read_questions(), read_figures())
+    return Beyond(read_studies(reports), read_questions(), read_figures(), read_goals())
 
 
 def read_studies(reports: Path) -> dict[str, dict[str, Study]]:
@@ -98,7 +103,16 @@ def read_study(path: Path, profile: str) -> Study:
     hours = given.get("hours")
     return Study(path.stem, profile, parse_metrics({key: value for key, value in given.items() if key not in ABOUT}, path),
                  dataset.get("domain"), params, given.get("commit"), mapping(given.get("machine") or {}, f"{path}: machine"),
-                 float(hours) if isinstance(hours, (int, float)) else None)
+                 float(hours) if isinstance(hours, (int, float)) else None, read_picture(given.get("picture"), path))
+
+
+def read_picture(given, path: Path) -> Picture | None:
+    """What a published run makes, in the file of its name beside its metrics; None where none was published."""
+    if given is None:
+        return None
+    picture = known(Picture, {**mapping(given, f"{path}: picture"), "file": f"{path.stem}.png"}, f"{path}: picture")
+    width, height = png_size(path.parent, picture.file, f"{path}: picture")
+    return dataclasses.replace(picture, width=width, height=height)
 
 
 def read_questions(path: Path = HERE / "questions.yaml") -> dict[str, Question]:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pipelines.graph import Graph
-from pipelines.publish import protocol
+from pipelines.publish import PICTURE, picture_of, protocol
 from pipelines.yaml_file import read_yaml
 from tests.pipelines.conftest import ROOT, STUDY, dvc, sh, steer
 
@@ -58,6 +58,15 @@ def test_a_profile_runs_beside_the_workspace_and_is_published(studied, api):
     left = module(studied, "publish", "study")
     assert left.returncode == 2 and "no finished run in it" in left.stderr
     assert (studied / "reports/study/vae.json").is_file()
+
+
+def test_the_first_picture_that_is_small_enough_is_published():
+    """Of three, one is too large and one is missing; of a run without pictures, none."""
+    class Source:
+        def read(self, path):
+            return {"details.json": json.dumps({"pictures": [{"file": f"{f}.png", "title": f, "alt": "of " + f} for f in "abc"]}).encode(),
+                    "a.png": b"x" * (PICTURE + 1), "c.png": b"small"}.get(path.removeprefix("reports/samples/vae/"))
+    assert picture_of("vae", Source()) == ({"title": "c", "alt": "of c"}, b"small") and picture_of("gan", Source()) is None
 
 
 def test_dvc_exp_run_with_temp_leaves_the_workspace_and_is_published_by_name(studied):

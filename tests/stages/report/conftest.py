@@ -127,8 +127,10 @@ def build(folder: Path, mark: str = "", without: tuple[str, ...] = ()) -> Path:
                     "profile": profile, "commit": "c0ffee" + mark, "hours": 0.25 if seeds_there > 1 else None,
                     "params": {"family": "f" + mark, "dataset": dataset + mark, "model": {"dimension": 8 + i, "note": "m" + mark}},
                     "dataset": {"domain": DOMAINS[dataset]}, "machine": {"processor": "p" + mark},
+                    "picture": {"title": "Published" + mark, "alt": "squares" + mark} if profile == "study" else None,
                 },
             )
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (32, 64), dtype=np.uint8)).save(reports / "study" / f"{run}.png")
     words = {key: f"the {key}{mark}" for key in ("statement", "source", "done", "turn", "changes", "rule")}
     check = {"what": "growth" + mark, "measured": 1.005, "expected": 1.0, "tolerance": 1e-3, "passes": False, "relation": "equal to",
              "interval": [1.004, 1.006]}

@@ -72,6 +72,7 @@ def test_every_run_dataset_and_metric_has_its_place(make, monkeypatch):
     assert set(pages) == {
         "index.html",
         "pages/claims.html",
+        "pages/goals.html",
         "pages/questions.html",
         "pages/studies.html",
         "pages/validation.html",
@@ -95,8 +96,8 @@ def test_every_run_dataset_and_metric_has_its_place(make, monkeypatch):
     ):
         assert shown in run.text, shown
     assert "train.threads 1" not in run.text  # the run's own setting wins over the common one
-    assert [img["alt"] for img in run.all("img")] == ["A grid of random grey squares"]
-    assert (run.all("img")[0]["width"], run.all("img")[0]["height"]) == ("320", "160")
+    assert [img["alt"] for img in run.all("img")] == ["squares", "A grid of random grey squares"]
+    assert [(img["width"], img["height"]) for img in run.all("img")] == [("64", "32"), ("320", "160")]
     assert len([a for a in run.all("svg") if a.get("role") == "img"]) == 2  # loss with its validation, and kl
     images = pages["pages/domain-images.html"].text
     assert "floor" in images and "Accuracy" in images and " KL " not in images  # KL stands at one run alone
@@ -124,7 +125,7 @@ def test_text_from_data_is_escaped_everywhere(make, monkeypatch):
     pages = render(make(mark=HOSTILE), monkeypatch)
     for name, page in pages.items():
         assert [a.get("src", "").rpartition("/")[2] for a in page.all("script")] == ["charts.js"], name
-        assert all(a["src"].endswith("grid.png") for a in page.all("img")), name
+        assert all(a["src"].endswith("grid.png") or a["src"].startswith("../study/") for a in page.all("img")), name
         assert not [key for _, attrs, _ in page.elements for key in attrs if key.startswith("on")], name
     for name in ("run-vae", "domain-graphs", "studies", "validation", "glossary", "../index"):
         name = f"pages/{name}.html".replace("pages/../", "")
@@ -195,7 +196,8 @@ def test_a_run_left_out_is_shown_as_missing_with_nothing_of_what_lies_there(make
     command(report.main)
     index, run = (Page(folder / "reports" / name) for name in ("index.html", "pages/run-vae.html"))
     assert "2 without metrics" in index.text and "43.8" not in index.text and "ahead of Gaussian" not in index.text
-    assert "Not run yet, or failed" in run.text and "43.8" not in run.text and not run.all("img") and not run.all("svg")
+    assert "Not run yet, or failed" in run.text and "43.8" not in run.text and not run.all("svg")
+    assert all(img["src"].startswith("../study/") for img in run.all("img")), "what was published is another run"
     assert "0.975" in index.text  # the classifier on the same data stands
     monkeypatch.setattr(sys, "argv", [*arguments, "vea"])
     with pytest.raises(SystemExit):
