@@ -23,7 +23,9 @@ G(z, c), so that at the optimum E(x) tells what of x is independent of c; what c
 
 Deviations from the papers: small plain networks in place of ResNets and of RevNets; E, G and the head on F as moving averages of their
 weights; an R1 penalty (Mescheder et al. 2018, https://arxiv.org/abs/1801.04406) on the sum of the scores of real pairs in x and z, lazily
-every `penalty_every` discriminator steps, in place of spectral normalisation (which is a switch).
+in every `penalty_every`-th step of the game, in place of spectral normalisation (which is a switch); one discriminator step a step of E and
+G, where BigGAN's set-up, on which BigBiGAN builds, has two; small images in place of ImageNet. What each costs alone was not measured;
+figures of the papers are not comparable.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ class Config:
     stochastic: bool = field(True, doc="the encoder draws z around its mean")
     discriminator_steps: int = field(1, low=1, high=100, doc="discriminator steps a step of encoder and generator")
     gamma: float = field(0.1, low=0.0, doc="weight of R1; 0: no penalty")
-    penalty_every: int = field(8, low=1, doc="discriminator steps between two penalties")
+    penalty_every: int = field(8, low=1, doc="steps of the game between two with a penalty")
     categories: int = field(0, low=0, high=10000, doc="of the categorical code; 0: none")
     continuous: int = field(0, low=0, high=1000, doc="values of the continuous code")
     head: tuple[int, ...] = field((), low=1, doc="hidden layers of the code's head; (): linear in F(x)")

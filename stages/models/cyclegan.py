@@ -14,7 +14,8 @@ Deviations: normalisation by batch in place of by image, so that pictures may go
 may be translated, without the identity term then; networks are small, and a linear map of each pixel's channels goes past them: without it,
 and with a halving, digits came back as other digits. Or (`start`) what they make is added to the image. `detail` shows the discriminators
 what is finer than 3 pixels once more, larger: in a few hundred steps they saw no soft focus without it. Translations are of a moving
-average of the generators' weights, which the paper does not have: the last weights of a game swing.
+average of the generators' weights, which the paper does not have: the last weights of a game swing. Images lie in [0, 1], where the paper's
+lie in [-1, 1]: its weights of 10 and 5 of an L1 distance act like 5 and 2.5 of its own, and of a squared one like a quarter.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ Isola et al. 2017, Image-to-image translation with conditional adversarial netwo
 
 Deviations: no noise goes into G (the paper's is dropout, of which it says that G learnt to ignore it), so that a source has one
 translation; normalisation by batch, by its running averages once trained, where the paper normalises each image when it is translated:
-pictures of any size may then go through in tiles. Layers and channels are fewer, as images are small.
+pictures of any size may then go through in tiles. Layers and channels are fewer, as images are small. Images lie in [0, 1], where the
+paper's lie in [-1, 1]: a weight of 100 acts like 50 of its own.
 """
 
 from __future__ import annotations

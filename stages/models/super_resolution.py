@@ -14,7 +14,9 @@ Deviations: G adds its result, small at first, to a bicubic enlargement, which l
 enlarges by all of s, at the end, as in Shi et al., where the paper has two with convolutions at the larger sizes: a third of the work a
 step. Kernels are 3 x 3 where it has 9 x 9 at both ends, blocks and channels fewer, batch normalisation is a switch that is off: what that
 costs against the paper's gain on its test sets is not known. Examples are mirrored and turned. D's logits are of patches and averaged,
-where the paper has dense layers that fix the size of its images. Targets of the same size as the sources (restoration) are taken too.
+where the paper has dense layers that fix the size of its images. Images lie in [0, 1], where its originals lie in [-1, 1]: the squared
+error is a quarter of its own, and the adversary's 1e-3 weighs four times as much. Targets of the same size as the sources (restoration) are
+taken too.
 
 Content in features, where the paper takes VGG's: a small net learns in the `pretrain` steps by how many right angles a target was turned
 (Gidaris et al. 2018, https://arxiv.org/abs/1803.07728), and is fixed from then on. It is the run's own, saved with its weights, and not

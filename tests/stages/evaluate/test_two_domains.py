@@ -258,6 +258,34 @@ def test_a_folder_is_translated_and_what_cannot_be_read_is_told(trained, tmp_pat
     assert "broken.png: a corrupt picture" in said.err and "clear.png: has transparent pixels" in said.err and "Traceback" not in said.err
 
 
+def test_the_way_back_is_that_of_the_other_generator(trained, tmp_path, capsys):
+    about, config = meta((8, 8, 3), (8, 8, 3)), {"channels": 4, "blocks": 1, "halvings": 0}
+    write_json(tmp_path / "data/prepared/it/meta.json", about)
+    (tmp_path / "params.yaml").write_text((tmp_path / "params.yaml").read_text().replace("super_resolution", "cyclegan"))
+    write_json(tmp_path / "data/models/it/run.json", {"family": "cyclegan", "model": config, "seeds": [0]})
+    torch.manual_seed(1)
+    model = cyclegan.Model(configure(cyclegan.Config, config, ""), about).eval()
+    save_tensors(tmp_path / "data/models/it/0/weights.safetensors", {k: v.contiguous() for k, v in model.state_dict().items()})
+    image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    x, made = torch.from_numpy(image).permute(2, 0, 1)[None] / 255.0, {}
+    for name, way, words in (("to", model.translate, ()), ("back", model.translate_back, ("--back",))):
+        assert trained("a.png", f"{name}.png", *words) == 0
+        made[name] = np.asarray(Image.open(tmp_path / f"{name}.png")).astype(int)
+        with torch.no_grad():
+            wanted = way(x)[0].permute(1, 2, 0).numpy() * 255
+        assert np.abs(made[name] - wanted).max() < 1.01
+    assert np.abs(made["to"] - made["back"]).max() > 5, "the test must be able to see the other generator"
+
+
+def test_on_a_terminal_progress_is_told_and_ends_at_the_whole(trained, tmp_path, capsys, monkeypatch):
+    Image.fromarray(np.zeros((600, 4, 3), np.uint8)).save(tmp_path / "a.png")  # several bands of tiles
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert trained("a.png", "b.png") == 0
+    told = [int(part.split("%")[0].split()[-1]) for part in capsys.readouterr().err.split("\r") if "%" in part]
+    assert told == sorted(told) and told[-1] == 100 and len(told) > 1
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (("none.png", "out.png"), "none.png: no such file or folder"), (("in", "in"), "in: is the folder that is read"),
     (("in/a.png", "out.jpg"), "out.jpg: translations are written as PNG"), (("empty", "out"), "empty: holds no picture"),

@@ -12,6 +12,7 @@ from stages.models.parts.adversarial import (
     fading,
     hinge_loss,
     interpolated,
+    least_squares,
     linear,
     maximum_likelihood,
     noisy,
@@ -37,6 +38,7 @@ def draw(*shape, seed=0):
     (nonsaturating, lambda a: -torch.log(torch.sigmoid(a)), lambda a: -(1 - torch.sigmoid(a))),
     (maximum_likelihood, lambda a: -torch.exp(a), lambda a: -torch.exp(a)),
     (linear, lambda a: -a, lambda a: -torch.ones_like(a)),
+    (least_squares, lambda a: (a - 1) ** 2, lambda a: 2 * (a - 1)),
 ])
 def test_generator_losses_and_their_gradients(loss, value, slope):
     a = A.clone().requires_grad_()
@@ -51,6 +53,7 @@ def test_generator_losses_and_their_gradients(loss, value, slope):
      (lambda r: -(1 - torch.sigmoid(r)), lambda f: torch.sigmoid(f))),
     ("wasserstein", lambda r, f: f - r, (lambda r: -torch.ones_like(r), lambda f: torch.ones_like(f))),
     ("hinge", lambda r, f: (1 - r).clamp(min=0) + (1 + f).clamp(min=0), (lambda r: -(r < 1).double(), lambda f: (f > -1).double())),
+    ("least_squares", lambda r, f: ((r - 1) ** 2 + f**2) / 2, (lambda r: r - 1, lambda f: f)),
 ])
 def test_discriminator_losses_and_their_gradients(objective, value, slopes):
     real, fake = A.clone().requires_grad_(), B.clone().requires_grad_()
