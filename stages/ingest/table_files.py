@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -80,7 +82,18 @@ def _scan_file(path, options, scratch):
     source = plain(path, options.encoding, scratch)
     if source.stat().st_size == 0:
         raise InputError(f"{path}: an empty file; an empty dataset is of no use")
-    return _scan_jsonl(source, path) if kind == "jsonl" else _scan_csv(source, path, options)
+    return _scan_jsonl(without_mark(source, scratch), path) if kind == "jsonl" else _scan_csv(source, path, options)
+
+
+def without_mark(source: Path, scratch: Path) -> Path:
+    """The file, or where it begins with a byte-order mark, which JSON lines must not have, a copy without."""
+    with open(source, "rb") as read:
+        if read.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+            return source
+        copy = scratch / f"{source.name}.unmarked"
+        with open(copy, "wb") as write:
+            shutil.copyfileobj(read, write)
+    return copy
 
 
 def _scan_csv(source, path, options):
@@ -154,7 +167,7 @@ def explained(path: Path, options, error: Exception) -> InputError:
     for file, _ in files(path):
         kind = format_of(file, options) if isinstance(options, TableOptions) else None
         if kind == "jsonl":
-            with open(file, encoding="utf-8", errors="replace") as lines:
+            with open(file, encoding="utf-8-sig", errors="replace") as lines:
                 for number, line in enumerate(lines, 1):
                     _record(line, file, number)
         elif kind == "csv" and file.suffix not in (".gz", ".bz2", ".xz"):

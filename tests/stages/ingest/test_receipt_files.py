@@ -61,6 +61,7 @@ def test_parquet_jsonl_gzip_and_other_encodings_give_the_same_rows(take, tmp_pat
     frame = pl.DataFrame(rows)
     frame.write_parquet(tmp_path / "a.parquet")
     (tmp_path / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "marked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8-sig")
     with gzip.open(tmp_path / "c.csv.gz", "wt", encoding="utf-8") as file:
         file.write(frame.write_csv())
     (tmp_path / "d.csv").write_bytes(frame.write_csv(separator=";").encode("cp1252"))
@@ -68,7 +69,7 @@ def test_parquet_jsonl_gzip_and_other_encodings_give_the_same_rows(take, tmp_pat
     frame.head(3).write_csv(tmp_path / "e" / "1.csv")
     frame.tail(3).write_csv(tmp_path / "e" / "2.csv")
     tables = []
-    for name in ("a.parquet", "b.jsonl", "c.csv.gz", "d.csv", "e"):
+    for name in ("a.parquet", "b.jsonl", "marked.jsonl", "c.csv.gz", "d.csv", "e"):
         options = {"separator": ";", "encoding": "cp1252"} if name == "d.csv" else {}
         _, out = take("receipts", "path", tmp_path / name, columns={"receipt_id": "r"}, **options)
         tables.append(pl.read_parquet(out / "receipts.parquet"))
