@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from stages.params import load
 from stages.settings import InputError, configure
 from stages.tokens import TextSettings, tokens
 
-ROWS = 64  # texts through a model at once
+WORDS = 100_000  # of hypotheses times the longest text held at once
 UNKNOWN = 0
 
 
@@ -34,9 +35,17 @@ def read_lines(path: Path) -> list[str]:
     return lines
 
 
-def write_lines(path: Path, lines: list[str]) -> None:
+def check_target(path: Path) -> None:
+    """InputError where no file can be written at `path`: said before the work, not after it."""
+    folder = next(p for p in path.absolute().parents if p.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"{path}: no file can be written there; name one in a folder that is yours")
+
+
+def write_lines(path: Path, texts: list[str]) -> None:
+    """The texts, a line each: line breaks within one become spaces."""
     with replacing(path) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        temporary.write_text("".join(" ".join(text.splitlines()) + "\n" for text in texts), encoding="utf-8")
 
 
 class Translator:
@@ -49,10 +58,11 @@ class Translator:
         self.index = {word: i for i, word in enumerate(data.table("source.words"))}
         self.unknown: dict[str, int] = {}  # words of the texts that the run has never read, and how often
         self.cut = 0  # texts longer than prepare.max_length
+        self.stopped = 0  # translations that model.longest ended
 
     def ids(self, texts: list[str]) -> list[list[int]]:
         found = []
-        for words in tokens(pl.Series(texts, dtype=pl.String), self.settings, self.pieces).to_list():
+        for words in tokens(pl.Series([text.strip() for text in texts], dtype=pl.String), self.settings, self.pieces).to_list():
             self.cut += len(words) > self.settings.max_length
             words = words[: self.settings.max_length]
             for word in words:
@@ -64,21 +74,37 @@ class Translator:
     def translate(self, texts: list[str], beam: int) -> Iterator[str]:
         """The translation of each text, in order; of one without a word the empty text."""
         spelt = speller(self.data.table("target.words"), "subwords" in self.data.meta)
-        for start in range(0, len(texts), ROWS):
-            read = self.ids(texts[start : start + ROWS])
-            known = [r for r in read if r]
+        read = self.ids(texts)
+        for start, end in groups([len(words) for words in read], max(1, WORDS // beam)):
+            known = [words for words in read[start:end] if words]
             made = iter(())
             if known:
                 offsets = torch.from_numpy(np.cumsum([0, *map(len, known)]))
                 made = iter(self.model.search(torch.tensor(sum(known, [])), offsets, beam)[0])
-            for words in read:
-                yield spelt(next(made)) if words else ""
+            for words in read[start:end]:
+                found = next(made) if words else []
+                self.stopped += len(found) >= self.model.config.longest
+                yield spelt(found)
 
     def told(self) -> str:
-        """What of the texts the run could not read as they are."""
+        """What of the texts the run could not read or write as they are."""
         found = ""
         if self.unknown:
-            seen = ", ".join(sorted(self.unknown, key=lambda w: (-self.unknown[w], w))[:5])
-            found = f"; {sum(self.unknown.values())} words it has never read, taken for one unknown word: {seen}" \
-                    + ", ..." * (len(self.unknown) > 5)
-        return found + (f"; {self.cut} cut after {self.settings.max_length} words" if self.cut else "")
+            total, seen = sum(self.unknown.values()), sorted(self.unknown, key=lambda w: (-self.unknown[w], w))
+            found = f"; {total} unknown word{'s' * (total > 1)}, never read in training: {', '.join(map(ascii, seen[:5]))}" \
+                    + ", ..." * (len(seen) > 5)
+        if self.cut:
+            found += f"; {self.cut} read to {self.settings.max_length} words alone (prepare.max_length)"
+        return found + (f"; {self.stopped} ended at {self.model.config.longest} words (model.longest)" if self.stopped else "")
+
+
+def groups(lengths: list[int], most: int) -> Iterator[tuple[int, int]]:
+    """(first, end) of neighbours whose number times their longest is at most `most`; one alone may be longer."""
+    start, longest = 0, 0
+    for i, length in enumerate(lengths):
+        longest = max(longest, length)
+        if i > start and (i + 1 - start) * longest > most:
+            yield start, i
+            start, longest = i, length
+    if lengths:
+        yield start, len(lengths)

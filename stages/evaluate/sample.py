@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stages.evaluate import pictures
-from stages.evaluate.lines import write_lines
+from stages.evaluate.lines import check_target, write_lines
 from stages.evaluate.spelling import speller
 from stages.evaluate.trained import add_run, trained_run, write_array
 from stages.files import replacing
@@ -38,7 +38,7 @@ def asked(model, data, n: int, of: str | None) -> Tensor | None:
         raise InputError(f"--of {of}: this run draws without being asked for a class or category; leave it out")
     kind, choices = model.sample_of
     names = [str(name) for name in data.table("labels")] if kind == "class" else [str(i) for i in range(choices)]
-    return torch.full((n,), names.index(choose(of, names, "--of", kind)))
+    return torch.full((n,), names.index(choose(of, names, "--of", "class" if kind == "class" else "category")))
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -51,7 +51,8 @@ def main(arguments: Sequence[str]) -> None:
                "  python -m stages.evaluate sample twr-vae -n 20 --out sentences.txt")
     add_run(parser)
     parser.add_argument("--out", type=Path, required=True,
-                        help="FILE.png: a grid to look at; FILE.npy: uint8 [n, height, width, channels]; of texts FILE.txt, one a line")
+                        help="FILE.png: a grid to look at; FILE.npy: uint8 [n, height, width, channels], of points float32 [n, 2]; "
+                             "of texts FILE.txt, one a line")
     parser.add_argument("-n", type=int, default=64, help="how many (default 64)")
     parser.add_argument("--of", metavar="NAME", help="a class of a conditional run, or a category (0, 1, ...) of a code")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default 0)")
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str]) -> None:
     choose(args.out.suffix, (".png", ".npy", ".txt"), f"--out {args.out}", "kind of file")
     if args.n < 1 or args.seed < 0:
         raise InputError(f"-n {args.n} --seed {args.seed}: allowed: at least 1 sample, a seed of at least 0")
+    check_target(args.out)
     model, data = trained_run(args, "sample", "write")
     if (args.out.suffix == ".txt") != hasattr(model, "write"):
         texts = hasattr(model, "write")

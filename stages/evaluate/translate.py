@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from stages.command import FAILED, fail
-from stages.evaluate.lines import Translator, read_lines, write_lines
+from stages.evaluate.lines import Translator, check_target, read_lines, write_lines
+from stages.evaluate.settings import EvaluateSettings
 from stages.evaluate.tiles import bands
 from stages.evaluate.trained import add_run, trained_run
 from stages.files import replacing
 from stages.params import load
 from stages.pictures import PICTURES, read_picture
-from stages.settings import InputError
+from stages.settings import InputError, configure
 
-BEAM, WIDEST = 5, 100
+WIDEST = 100  # hypotheses of a search
 
 
 def write_png(path: Path, rows: Iterable[np.ndarray], shape: tuple[int, int, int]) -> None:
@@ -91,11 +92,13 @@ def passed_over(source: Path) -> str:
 
 def of_sentences(args, model, data) -> None:
     """The lines of a file, in order, by the run's beam search."""
-    if args.target.is_dir() or args.target.resolve() == args.source.resolve():
-        raise InputError(f"{args.target}: translations of sentences are written to a file of their own; name one")
-    lines, made = read_lines(args.source), []
-    translator = Translator(model, data, args.params, load(args.params).run(args.run).dataset)
-    for line in translator.translate(lines, BEAM if args.beam is None else args.beam):
+    if args.target.resolve() == args.source.resolve():
+        raise InputError(f"{args.target}: is the file that is read; name another, so that no text is written over")
+    check_target(args.target)
+    lines, made, entry = read_lines(args.source), [], load(args.params).run(args.run)
+    translator = Translator(model, data, args.params, entry.dataset)
+    beam = args.beam or configure(EvaluateSettings, entry.evaluate, f"{args.params}.runs.{args.run}.evaluate").beam
+    for line in translator.translate(lines, beam):
         made.append(line)
         if sys.stderr.isatty():
             sys.stderr.write(f"\r\x1b[K{args.source}  {len(made)}/{len(lines)}" + ("\n" if len(made) == len(lines) else ""))
@@ -116,7 +119,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("source", type=Path, metavar="IN", help="a picture or a folder of them; of a run on pairs of texts a UTF-8 file")
     parser.add_argument("target", type=Path, metavar="OUT", help="a file that ends in .png, or a folder; of texts a file")
     parser.add_argument("--back", action="store_true", help="from the target's domain to the source's, where a run learns both")
-    parser.add_argument("--beam", type=int, metavar="N", help=f"of sentences: width of the search, 1 is greedy (default {BEAM})")
+    parser.add_argument("--beam", type=int, metavar="N", help="of sentences: width of the search, 1 is greedy (default: evaluate.beam)")
     args = parser.parse_args(arguments)
     if args.beam is not None and not 1 <= args.beam <= WIDEST:
         raise InputError(f"--beam {args.beam}: allowed: 1 to {WIDEST}")

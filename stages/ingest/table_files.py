@@ -80,9 +80,11 @@ def _scan_file(path, options, scratch):
             raise InputError(f"{path}: truncated or not a Parquet file ({first_line(error)}); write it again") from None
         return frame
     source = plain(path, options.encoding, scratch)
+    if kind == "jsonl":
+        source = without_mark(source, scratch)
     if source.stat().st_size == 0:
         raise InputError(f"{path}: an empty file; an empty dataset is of no use")
-    return _scan_jsonl(without_mark(source, scratch), path) if kind == "jsonl" else _scan_csv(source, path, options)
+    return _scan_jsonl(source, path) if kind == "jsonl" else _scan_csv(source, path, options)
 
 
 def without_mark(source: Path, scratch: Path) -> Path:
@@ -115,6 +117,8 @@ def _scan_jsonl(source, path):
         names: dict[str, None] = {}
         for number, line in zip(range(1, 1001), file, strict=False):
             names |= dict.fromkeys(_record(line, path, number))
+    if not names:
+        raise InputError(f"{path}: its first lines hold no record; one JSON object a line is expected, as {{\"receipt_id\": \"1\"}}")
     return pl.scan_ndjson(source, schema=dict.fromkeys(names, pl.String))
 
 

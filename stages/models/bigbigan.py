@@ -63,7 +63,7 @@ class Config:
     stochastic: bool = field(True, doc="the encoder draws z around its mean")
     discriminator_steps: int = field(1, low=1, high=100, doc="discriminator steps a step of encoder and generator")
     gamma: float = field(0.1, low=0.0, doc="weight of R1; 0: no penalty")
-    penalty_every: int = field(8, low=1, doc="steps of the game between two with a penalty")
+    penalty_every: int = field(8, low=1, doc="a penalty in every so many steps of the game")
     categories: int = field(0, low=0, high=10000, doc="of the categorical code; 0: none")
     continuous: int = field(0, low=0, high=1000, doc="values of the continuous code")
     head: tuple[int, ...] = field((), low=1, doc="hidden layers of the code's head; (): linear in F(x)")

@@ -19,9 +19,9 @@ continuous      from generated images, and G, the trunk and the head lower -log 
                 read it there, and it would tell nothing of the image. On a real image the head's likeliest category is its cluster.
 
 Deviations from the first paper: with the defaults (R1, samples from a moving average of G's weights) the game on 8 x 8 digits is stable;
-without the penalty it collapsed in a trial. From the others: one optimiser for all, Adam with betas (0, .99), where WGAN has RMSprop;
-runs of ours that clip do so at .03 where it has .01. WGAN-GP's penalty is of the paper's form with weights of .1 to 1 where it has 10, on
-small nets in place of its architectures. What each costs alone was not measured.
+without the penalty it collapsed in a trial. From the others: Adam for all, with betas (0, .99) unless a run says otherwise, where WGAN has
+RMSprop; runs of ours that clip do so at .03 where it has .01. WGAN-GP's penalty is of the paper's form with weights of .1 to 1 where it has
+10, on small nets, with two critic steps where it has five. What each costs alone was not measured.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Config:
     discriminator_steps: int = field(1, low=1, high=100, doc="discriminator steps a generator step")
     penalty: Literal["none", "r1", "interpolates", "clip"] = field("r1")
     gamma: float = field(0.1, low=0.0, doc="weight of the penalty")
-    penalty_every: int = field(8, low=1, doc="steps of the game between two with a penalty")
+    penalty_every: int = field(8, low=1, doc="a penalty in every so many steps of the game")
     clip: float = field(0.01, above=0.0, doc="bound of the critic's weights under penalty: clip")
     noise: float = field(0.0, low=0.0, doc="deviation of the noise on all that the discriminator sees, at the first step")
     noise_steps: int = field(1000, low=1, doc="until it has fallen to zero")

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from stages.report.inputs import Inputs, Metrics, Name, Run, Value
-from stages.report.numbers import name_of, number
-from stages.report.studies import Study, student
+from stages.report.numbers import name_of, number, student
+from stages.report.studies import Study
 
 FAMILY, SWITCHES = "bigbigan", ("unary_x", "unary_z")
 CELLS = ((True, True), (True, False), (False, True), (False, False))

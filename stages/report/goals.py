@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import median, stdev
 from typing import TYPE_CHECKING, Literal
 
 from stages.params import read_yaml
-from stages.report.inputs import Inputs, Metrics, Value, known, mapping, sequence
-from stages.settings import InputError, choose, field
+from stages.report.inputs import Inputs, Metrics, Value, mapping, sequence
+from stages.report.numbers import student
+from stages.settings import InputError, choose, configure, field
 
 if TYPE_CHECKING:
     from stages.report.studies import Study
@@ -34,13 +36,23 @@ class Goal:
 
 @dataclass(frozen=True)
 class Reached:
-    """A goal beside the measurement; `measured` None where the run, or what it is held against, was not measured there."""
+    """A goal beside the measurement; `measured` None where the run, or what it is held against, lacks it.
+
+    margin: half the 95 % interval of a difference to a run with the same seeds (paired, Student's t); None of other goals.
+    """
 
     part: str
     run: str
     goal: Goal
     measured: float | None
     n: int
+    margin: float | None = None
+
+    @property
+    def decided(self) -> bool:
+        """Whether the seeds tell the difference from the goal."""
+        bound = self.goal.at_most if self.goal.at_least is None else self.goal.at_least
+        return self.margin is None or self.measured is None or abs(self.measured - bound) > self.margin
 
     @property
     def missed(self) -> float | None:
@@ -64,9 +76,11 @@ def read_goals(path: Path = FILE) -> dict[str, dict[str, list[Goal]]]:
 
 
 def read_goal(entry, where: str) -> Goal:
-    made = known(Goal, entry, where)
+    made = configure(Goal, entry, where)
     if (made.at_least is None) == (made.at_most is None):
         raise InputError(f"{where}: give one of at_least and at_most")
+    if made.ratio and not made.than:
+        raise InputError(f"{where}: ratio is of what `than` names; name it, or leave ratio out")
     return made
 
 
@@ -82,18 +96,26 @@ def reached(goals: Mapping[str, Mapping[str, list[Goal]]], inputs: Inputs,
 
 def measure(part: str, run: str, goal: Goal, metrics: Mapping[str, Metrics]) -> Reached:
     own = metrics[run].values.get(goal.metric) if run in metrics else None
-    value = over_seeds(own, goal.of)
+    value, margin = over_seeds(own, goal.of), None
     if goal.than and value is not None:
-        theirs = metrics[goal.than].values if goal.than in metrics else metrics[run].baselines.get(goal.than, {})
-        beside = over_seeds(theirs.get(goal.metric), goal.of)
+        baselines = metrics[run].baselines
+        theirs = baselines[goal.than] if goal.than in baselines else metrics[goal.than].values if goal.than in metrics else {}
+        rival = theirs.get(goal.metric)
+        beside = over_seeds(rival, goal.of)
         if beside is None or (goal.ratio and not beside):
             value = None
         else:
             value = value / beside if goal.ratio else value - beside
-    return Reached(part, run, goal, value, own.n if own else 0)
+            if not goal.ratio and len(own.values or ()) == len(rival.values or ()) > 1:
+                gaps = [a - b for a, b in zip(own.values, rival.values, strict=True)]
+                margin = student(len(gaps) - 1) * stdev(gaps) / math.sqrt(len(gaps))
+    return Reached(part, run, goal, value, own.n if own else 0, margin)
 
 
 def over_seeds(value: Value | None, of: str) -> float | None:
+    """Mean or median; None where it was not measured, or the values that a median needs were not kept."""
     if value is None or value.mean is None:
         return None
-    return median(value.values) if of == "median" and value.values else value.mean
+    if of == "mean" or value.n == 1:
+        return value.mean
+    return median(value.values) if value.values else None

@@ -299,13 +299,13 @@ def read_details(folder: Path) -> tuple[list[Picture], list[Table]]:
     return pictures, tables
 
 
-def png_size(folder: Path, name: str, where: str) -> tuple[int, int]:
+def png_size(folder: Path, name: str, where: str, mend: str = "the evaluate stage") -> tuple[int, int]:
     """(width, height) from the picture's first bytes; only a PNG that lies in `folder` itself will do."""
     if Path(name).name != name or not (folder / name).is_file():
-        raise InputError(f"{where}: no picture {name!r} in {folder}; rerun the evaluate stage")
+        raise InputError(f"{where}: no picture {name!r} in {folder}; rerun {mend}")
     start = (folder / name).read_bytes()[:24]
     if start[:8] != PNG or len(start) < 24:
-        raise InputError(f"{folder / name}: not a PNG picture; rerun the evaluate stage")
+        raise InputError(f"{folder / name}: not a PNG picture; rerun {mend}")
     return struct.unpack(">II", start[16:24])
 
 

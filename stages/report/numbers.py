@@ -117,3 +117,9 @@ def in_words(names: dict[str, Name], text: str) -> str:
 def name_of(names: dict[str, Name], key: str) -> Name:
     """What names.json says of a metric; a key it does not know is shown as words, without direction."""
     return names.get(key) or Name(words(key))
+
+def student(freedom: float) -> float:
+    """The 97.5 % quantile of Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.975))

@@ -78,7 +78,7 @@ def render(inputs: Inputs, beyond: Beyond | None = None) -> dict[str, str]:
         page("pages/studies.html", "studies.html", profiles=[(key, *PROFILES[key], study_groups(inputs, runs, beyond))
                                                              for key, runs in beyond.studies.items() if runs])
     if goals:
-        page("pages/goals.html", "goals.html", parts_of_goals=[(key, title, [goal for goal in goals if goal.part == key])
+        page("pages/goals.html", "goals.html", groups=[(key, title, [goal for goal in goals if goal.part == key])
                                                                for key, title in PARTS.items() if any(goal.part == key for goal in goals)])
     if unary:
         page("pages/bigbigan.html", "factorial.html", squares=unary, profiles=PROFILES)
@@ -252,7 +252,7 @@ def run_context(inputs: Inputs, run: Run, beyond: Beyond, goals: list[Reached]) 
         "published": [(PROFILES[profile][0], published_run(inputs, runs[run.name], beyond))
                       for profile, runs in beyond.studies.items() if run.name in runs],
         "goals": goals,
-        "parts_of_goals": PARTS,
+        "places": PARTS,
         "others": [other for other in inputs.runs.values() if other.dataset is run.dataset and other is not run],
     }
 

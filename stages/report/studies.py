@@ -17,7 +17,7 @@ from stages.params import leaves, read_yaml
 from stages.report.compare import MetricLine, finite, metric_line
 from stages.report.goals import Goal, read_goals
 from stages.report.inputs import Inputs, Metrics, Name, Picture, known, mapping, parse_metrics, png_size, sequence
-from stages.report.numbers import name_of, number
+from stages.report.numbers import name_of, number, student
 from stages.settings import field
 
 HERE = Path(__file__).parent
@@ -111,7 +111,7 @@ def read_picture(given, path: Path) -> Picture | None:
     if given is None:
         return None
     picture = known(Picture, {**mapping(given, f"{path}: picture"), "file": f"{path.stem}.png"}, f"{path}: picture")
-    width, height = png_size(path.parent, picture.file, f"{path}: picture")
+    width, height = png_size(path.parent, picture.file, f"{path}: picture", f"python -m pipelines.publish {path.parent.name}")
     return dataclasses.replace(picture, width=width, height=height)
 
 
@@ -189,10 +189,3 @@ def welch(a, b) -> float | None:
         return 0.0
     freedom = (va + vb) ** 2 / (va**2 / (a.n - 1) + vb**2 / (b.n - 1))
     return student(freedom) * math.sqrt(va + vb)
-
-
-def student(freedom: float) -> float:
-    """The 97.5 % quantile of Student's t."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, 0.975))

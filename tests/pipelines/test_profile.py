@@ -49,7 +49,21 @@ def test_a_profile_runs_beside_the_workspace_and_is_published(studied, api):
         "valid split, 2 seeds, feature net net, samples 9")
     assert entry["commit"] == sh(studied, "git", "rev-parse", "HEAD").stdout.strip()
     assert set(entry["data"]) == {"data/models/vae"} and entry["dataset"]["domain"] == "images"
-    assert not (studied / "reports/study/gone.json").exists()
+    assert not (studied / "reports/study/gone.json").exists() and "picture" not in entry
+
+    made = studied / "data/.profiles/study/reports/samples/vae"
+    made.mkdir(parents=True, exist_ok=True)
+    (made / "details.json").write_text(json.dumps({"pictures": [{"file": "s.png", "title": "Samples", "alt": "seven"}]}))
+    (made / "s.png").write_bytes(b"a picture")
+    steer(studied, "reports/study", "gone.png", "of a run that is no more")
+    assert module(studied, "publish", "study").returncode == 0
+    entry = json.loads((studied / "reports/study/vae.json").read_text())
+    assert entry["picture"] == {"title": "Samples", "alt": "seven"} and (studied / "reports/study/vae.png").read_bytes() == b"a picture"
+    assert not (studied / "reports/study/gone.png").exists()
+    (made / "s.png").unlink()
+    module(studied, "publish", "study")
+    assert "picture" not in json.loads((studied / "reports/study/vae.json").read_text())
+    assert not (studied / "reports/study/vae.png").exists()
 
     # the profile changes and is committed: what it published before is no longer finished
     (studied / "profiles/study.yaml").write_text(STUDY.replace("30", "31"))

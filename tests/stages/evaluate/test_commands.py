@@ -11,7 +11,7 @@ from PIL import Image
 
 from stages.command import command
 from stages.evaluate import __main__ as stage
-from stages.evaluate import neighbours
+from stages.evaluate import lines, neighbours
 from stages.evaluate.neighbours import Neighbours
 from stages.files import read_json, write_json
 from stages.params import load
@@ -229,7 +229,7 @@ def test_sentences_are_translated_line_by_line(texts, monkeypatch, capsys):
     """As the model searches by itself: marks of order, empty lines, unknown words and capital letters in the file."""
     (texts / "in.txt").write_bytes("\ufeffA b c\r\n\n zz b\nf f zz zz\n".encode())
     told = ask(texts, monkeypatch, capsys, "pairs", texts / "in.txt", texts / "out.txt", "--beam", 2, verb="translate")
-    assert told.strip().endswith("out.txt: 4 lines translated by pairs; 3 words it has never read, taken for one unknown word: zz")
+    assert told.strip().endswith("out.txt: 4 lines translated by pairs; 3 unknown words, never read in training: 'zz'; 3 ended at 5 words (model.longest)")
     model = load_run(texts / "models" / "pairs", 0, read_json(texts / "prepared/dates/meta.json"))
     names, wanted = read_json(texts / "prepared/dates/target.words.json"), []
     for ids in ([3, 4, 5], [], [0, 4], [8, 8, 0, 0]):
@@ -237,6 +237,28 @@ def test_sentences_are_translated_line_by_line(texts, monkeypatch, capsys):
             made = model.search(torch.tensor(ids), torch.tensor([0, len(ids)]), 2)[0][0] if ids else []
         wanted.append(" ".join(names[i] for i in made))
     assert (texts / "out.txt").read_text(encoding="utf-8").split("\n") == [*wanted, ""] and any(wanted)
+
+
+def test_texts_of_characters_are_cut_as_the_dataset_was(texts, monkeypatch, capsys):
+    """White space around a line is none of it; what a terminal would act on is shown as it is written in Python."""
+    params = yaml.safe_load((texts / "params.yaml").read_text())
+    params["datasets"]["dates"]["prepare"] = {"tokenizer": "characters"}
+    params["runs"]["pairs"]["evaluate"] = {"beam": 2}
+    (texts / "params.yaml").write_text(yaml.safe_dump(params))
+    (texts / "in.txt").write_text("abc  \n   \na\x1bb\n", encoding="utf-8")
+    told = ask(texts, monkeypatch, capsys, "pairs", texts / "in.txt", texts / "out.txt", verb="translate")
+    assert "1 unknown word, never read in training: '\\x1b'" in told and "\x1b" not in told
+    model = load_run(texts / "models" / "pairs", 0, read_json(texts / "prepared/dates/meta.json"))
+    names = read_json(texts / "prepared/dates/target.words.json")
+    with torch.no_grad():
+        made = [model.search(torch.tensor(ids), torch.tensor([0, len(ids)]), 2)[0][0] for ids in ([3, 4, 5], [3, 0, 4])]
+    first, last = (" ".join(names[i] for i in m) for m in made)
+    assert (texts / "out.txt").read_text(encoding="utf-8").split("\n") == [first, "", last, ""]
+
+
+def test_neighbours_are_translated_together_within_a_budget():
+    assert list(lines.groups([3, 1, 4, 1, 5, 9, 2], 8)) == [(0, 2), (2, 4), (4, 5), (5, 6), (6, 7)]
+    assert list(lines.groups([0, 0, 0], 1)) == [(0, 3)] and list(lines.groups([], 5)) == []
 
 
 def test_what_cannot_be_translated_is_one_line_and_writes_nothing(texts, monkeypatch, capsys):
@@ -248,7 +270,8 @@ def test_what_cannot_be_translated_is_one_line_and_writes_nothing(texts, monkeyp
     assert "latin.txt, line 2: not UTF-8" in say(texts / "latin.txt", out)
     assert "empty.txt: holds no text" in say(texts / "empty.txt", out)
     assert "absent.txt: cannot be read (No such file" in say(texts / "absent.txt", out)
-    assert "a file of their own" in say(good, good) and "a file of their own" in say(good, texts)
+    assert "is the file that is read" in say(good, good) and "no file can be written there" in say(good, texts)
+    assert "no file can be written there" in say(good, good / "below.txt") and good.is_file()
     assert "--beam 0: allowed: 1 to 100" in say(good, out, "--beam", 0)
     assert "family seq2seq has no translate_back" in say(good, out, "--back")
     assert "family text_vae has no translate or search; runs that have: pairs" in say(good, out, run="lm")

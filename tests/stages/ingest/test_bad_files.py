@@ -92,6 +92,10 @@ def test_empty_datasets(refusal, tmp_path):
 
 def test_a_line_that_is_not_json_is_named(refusal, tmp_path):
     path = tmp_path / "d.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf")
+    assert "d.jsonl: an empty file" in refusal("corpora", "path", path)
+    path.write_text("\n\n{}\n")
+    assert "d.jsonl: its first lines hold no record" in refusal("corpora", "path", path)
     path.write_text("".join(json.dumps({"text": f"text {i}"}) + "\n" for i in range(1500)) + '{"text": \n')
     assert line_says(refusal("corpora", "path", path), path, "line 1501 is not JSON")
     path.write_text("[1, 2]\n")
