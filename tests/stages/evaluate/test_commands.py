@@ -229,7 +229,7 @@ def test_sentences_are_translated_line_by_line(texts, monkeypatch, capsys):
     """As the model searches by itself: marks of order, empty lines, unknown words and capital letters in the file."""
     (texts / "in.txt").write_bytes("\ufeffA b c\r\n\n zz b\nf f zz zz\n".encode())
     told = ask(texts, monkeypatch, capsys, "pairs", texts / "in.txt", texts / "out.txt", "--beam", 2, verb="translate")
-    assert told.strip().endswith("out.txt: 4 lines translated by pairs; 3 unknown words, never read in training: 'zz'; 3 ended at 5 words (model.longest)")
+    assert "out.txt: 4 lines translated by pairs; 3 unknown words, never read in training: 'zz'; 3 ended at 5 words" in told
     model = load_run(texts / "models" / "pairs", 0, read_json(texts / "prepared/dates/meta.json"))
     names, wanted = read_json(texts / "prepared/dates/target.words.json"), []
     for ids in ([3, 4, 5], [], [0, 4], [8, 8, 0, 0]):
