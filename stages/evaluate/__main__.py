@@ -18,6 +18,7 @@ import torch
 import stages.evaluate.kinds
 from stages.command import command
 from stages.evaluate.gallery import Gallery
+from stages.evaluate.inception import read_inception
 from stages.evaluate.kinds.base import Kind, Setting
 from stages.evaluate.names import check_names
 from stages.evaluate.settings import EvaluateSettings
@@ -89,7 +90,9 @@ def evaluate(name: str, folder: Path, data: Prepared, features: Path | None, set
                          "and a probe needs 2; label the dataset (docs/data.md) or write probe: auto")
     kind = choose(data.meta["kind"], kinds(), f"{data.folder}/meta.json: kind", "kind of data to evaluate")
     net, weights = feature_net(features, data.meta)
-    evaluation: Kind = importlib.import_module(f"stages.evaluate.kinds.{kind}").Evaluation(Setting(data, run["model"], settings, net))
+    inception, known = (None, None) if not settings.inception else read_inception(Path(settings.inception), settings.inception_sha256)
+    setting = Setting(data, run["model"], settings, net, inception)
+    evaluation: Kind = importlib.import_module(f"stages.evaluate.kinds.{kind}").Evaluation(setting)
     module = family_module(run["family"], f"{folder}/run.json")
 
     def fresh(seed):
@@ -110,6 +113,8 @@ def evaluate(name: str, folder: Path, data: Prepared, features: Path | None, set
     metrics = {"headline": evaluation.headline(values[0]), **summarised(values),
                "baselines": {k: summarised([v]) for k, v in baselines.items()},
                "parameters": run["parameters"], "reproducible": run["reproducible"], "features": weights}
+    if inception is not None:
+        metrics["inception"] = known
     if settings.split != "test":
         metrics["split"] = settings.split
     check_names(metrics)

@@ -7,7 +7,7 @@ from pathlib import Path
 from stages.files import read_json, replacing
 
 FILE = Path(__file__).with_name("names.json")
-NOT_METRICS = ("headline", "baselines", "parameters", "reproducible", "features", "split")
+NOT_METRICS = ("headline", "baselines", "parameters", "reproducible", "features", "inception", "split")
 
 HEAD = """# Metrics
 
@@ -16,6 +16,23 @@ Generated from `stages/evaluate/names.json` by `python -m stages.evaluate.names`
 Every number is measured on the test split, which nothing else reads. Over several seeds a number is the mean, with the standard deviation
 (n - 1) beside it, and in the report the median. Likelihood-like numbers are in nats, those of -log p, lower is better. Ranks break ties
 by the mean ("realistic" rank).
+
+## FID as published
+
+`fid` is measured in the features of a net of the pipeline's own, whose hash stands in every metrics file. For figures to hold beside those
+of papers, give an images or translation run the weights that PyTorch's FID tools share, `pt_inception-2015-12-05-6726825d.pth`, once turned
+into safetensors (nothing here unpickles):
+
+```sh
+python -c "import torch; from safetensors.torch import save_file; \\
+  save_file(torch.load('pt_inception-2015-12-05-6726825d.pth', weights_only=True), 'inception.safetensors')"
+sha256sum inception.safetensors
+```
+
+and write `evaluate: {inception: /path/to/inception.safetensors, inception_sha256: ...}`. The run then has `fid_inception` too, beside its
+floor; 1,000 images take some three minutes of a core. No stage depends on the file, so the hash is asked for: another file is refused.
+
+## All metrics
 
 | name | metric | better | unit | meaning |
 |---|---|---|---|---|

@@ -23,6 +23,8 @@ class EvaluateSettings:
     # images and points
     samples: int | None = field(None, low=10, doc="drawn from a generator; null: as many as training images, at most 10000")
     iw: tuple[Literal[1, 5, 50, 500, 5000], ...] = field((1, 50), doc="k of the importance-weighted bounds")
+    inception: str = field("", doc="safetensors of Inception v3, for fid_inception beside FID; docs/metrics.md says which")
+    inception_sha256: str = field("", doc="of that file: figures go by the weights")
     inversion: int = field(0, low=0, doc="steps by which codes of images are sought for a GAN without an encoder; 0: none")
     # texts
     sentences: int = field(100, low=1, doc="texts of the split on which importance-weighted bounds are measured: a seeded sample")

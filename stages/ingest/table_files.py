@@ -8,11 +8,11 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
 import polars as pl
 
-from stages.ingest.text_files import plain
+from stages.ingest.text_files import OPENERS, plain
 from stages.settings import InputError, choose, field, nearest
 
 FORMATS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".data": "csv", ".parquet": "parquet", ".pq": "parquet",
@@ -63,7 +63,7 @@ def format_of(path: Path, options: TableOptions) -> str:
     """The format options name, else the one the file's extension means, compression aside."""
     if options.format:
         return options.format
-    suffixes = [s.lower() for s in path.suffixes if s.lower() not in (".gz", ".bz2", ".xz")]
+    suffixes = [s.lower() for s in path.suffixes if s.lower() not in OPENERS]
     kind = FORMATS.get(suffixes[-1] if suffixes else "")
     if kind is None:
         raise InputError(f"{path}: its extension tells no format; set options.format to one of csv, parquet, jsonl")
@@ -98,9 +98,18 @@ def without_mark(source: Path, scratch: Path) -> Path:
     return copy
 
 
+def separator_of(path: Path, options: TableOptions) -> str:
+    """The separator that options name, else a tab in .tsv and .txt and a comma in others, compression aside."""
+    return options.separator or ("\t" if path.name.lower().split(".")[1:2] in (["tsv"], ["txt"]) else ",")
+
+
+def text_of(path: Path, encoding: str, **given) -> TextIO:
+    """A table's text, unpacked where its name says that it is packed; what does not decode is replaced."""
+    return OPENERS.get(path.suffix, open)(path, "rt", encoding=encoding, errors="replace", **given)
+
+
 def _scan_csv(source, path, options):
-    tab = path.name.lower().split(".")[1:2] in (["tsv"], ["txt"])
-    separator = options.separator or ("\t" if tab else ",")
+    separator = separator_of(path, options)
     if len(separator.encode()) != 1:
         raise InputError(f"options.separator: expected one character, found {separator!r}")
     quote = options.quote if options.quote is not None else ("" if separator == "\t" else '"')
@@ -171,15 +180,15 @@ def explained(path: Path, options, error: Exception) -> InputError:
     for file, _ in files(path):
         kind = format_of(file, options) if isinstance(options, TableOptions) else None
         if kind == "jsonl":
-            with open(file, encoding="utf-8-sig", errors="replace") as lines:
+            with text_of(file, "utf-8-sig") as lines:
                 for number, line in enumerate(lines, 1):
                     _record(line, file, number)
-        elif kind == "csv" and file.suffix not in (".gz", ".bz2", ".xz"):
-            separator = options.separator or ("," if file.suffix == ".csv" else "\t")
+        elif kind == "csv":
+            separator = separator_of(file, options)
             if line := _unclosed(file, options, separator):
                 return InputError(f"{file}: a quote opened near line {line} never closes; mend it, or set options.quote to '' where quotes "
                                   "mean nothing")
-            with open(file, encoding=options.encoding, errors="replace", newline="") as lines:
+            with text_of(file, options.encoding, newline="") as lines:
                 rows = csv.reader(lines, delimiter=separator)
                 width = len(next(rows, []))
                 for row in rows:
@@ -194,7 +203,7 @@ def _unclosed(file, options, separator):
     quote = options.quote if options.quote is not None else ("" if separator == "\t" else '"')
     opened = None
     if quote:
-        with open(file, encoding=options.encoding, errors="replace") as lines:
+        with text_of(file, options.encoding) as lines:
             for number, line in enumerate(lines, 1):
                 if line.count(quote) % 2:
                     opened = number if opened is None else None

@@ -19,7 +19,7 @@ from stages import params, verdicts
 from stages.files import read_json
 from stages.settings import InputError, choose, configure
 
-NOT_METRICS = ("headline", "baselines", "parameters", "reproducible", "features", "split")
+NOT_METRICS = ("headline", "baselines", "parameters", "reproducible", "features", "inception", "split")
 PNG = b"\x89PNG\r\n\x1a\n"
 
 

@@ -1,5 +1,8 @@
 """Picture files: what is turned into bytes, and what is refused in one line."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -41,6 +44,19 @@ def test_opaque_alpha_is_left_out_and_transparency_refused(saved):
     palette.putpalette([1, 2, 3, 4, 5, 6])
     with pytest.raises(InputError, match="transparent"):
         read_picture(saved(palette, "c.png", transparency=0), None)
+
+
+def test_a_picture_of_any_size_is_read_and_one_that_would_fill_the_memory_refused(saved, tmp_path, monkeypatch, recwarn):
+    """Pillow warns of 89 million pixels and refuses 179 million, under the name of an attack."""
+    path, limit = saved(Image.new("L", (14_000, 13_000), 7)), Image.MAX_IMAGE_PIXELS
+    assert 14_000 * 13_000 > 2 * limit and read_picture(path, None).shape == (13_000, 14_000, 1)
+    assert Image.MAX_IMAGE_PIXELS == limit and not len(recwarn)
+    header = struct.pack(">IIBBBBB", 100_000, 20_000, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")))
+    parts = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
+    (tmp_path / "claims.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    with pytest.raises(InputError, match="claims.png: 100000 x 20000 are more than 1,000,000,000 pixels; cut it into parts"):
+        read_picture(tmp_path / "claims.png", None)
 
 
 def test_values_of_32_bits_and_damaged_files_are_refused(saved, tmp_path):

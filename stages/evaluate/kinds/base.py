@@ -17,12 +17,13 @@ from stages.settings import InputError
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a model is measured: prepared data, the run's resolved model settings, evaluation settings, feature net or None."""
+    """Where a model is measured: data, the run's resolved model settings, evaluation settings; feature net and Inception, or None."""
 
     data: Prepared
     model: dict
     settings: EvaluateSettings
     net: torch.nn.Module | None = None
+    inception: torch.nn.Module | None = None
 
 
 class Kind:
@@ -30,6 +31,7 @@ class Kind:
 
     def __init__(self, setting: Setting):
         self.data, self.model_settings, self.settings, self.net = setting.data, setting.model, setting.settings, setting.net
+        self.inception = setting.inception
         self.split = setting.settings.split  # what is scored; called the test split in what follows
 
     def measure(self, model, seed: int) -> dict[str, float]:

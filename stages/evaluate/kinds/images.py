@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from stages.evaluate import clustering, densities, disentanglement, distribution, generative, inversion, lags, latents, pictures, probes
+from stages.evaluate.inception import inception_features
 from stages.evaluate.kinds.base import Kind, array, need
 from stages.models.base import image_tensor
 from stages.settings import InputError
@@ -28,6 +29,7 @@ class Evaluation(Kind):
         self.labelled = self.classes >= 2 and all(len(np.unique(self.y[s][r])) >= 2 for s, r in self.rows.items())
         self.count = self.settings.samples or min(len(self.x["train"]), 10000)
         self.real = self.features(self.x["test"]) if self.net is not None else None
+        self.real_inception = inception_features(self.inception, self.x["test"]) if self.inception is not None else None
 
     def headline(self, metrics):
         order = ("pretext_accuracy", "fid", "mig", "accuracy", "probe_accuracy", "elbo", "reconstruction_mse", "sharpness")
@@ -204,6 +206,8 @@ class Evaluation(Kind):
             metrics = {"fid": distribution.frechet_distance(self.real, made), "kid": distribution.kernel_distance(self.real, made),
                        **distribution.precision_recall(self.real, made)}
             metrics |= self.cover(x)
+        if self.inception is not None:
+            metrics["fid_inception"] = distribution.frechet_distance(self.real_inception, inception_features(self.inception, x))
         if copies:
             metrics |= distribution.memorisation(array(x.flatten(1)), self.flat["train"], self.flat["test"])
         return {**metrics, "sharpness": distribution.sharpness(array(x))} if min(x.shape[2:]) >= 3 else metrics

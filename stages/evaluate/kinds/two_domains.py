@@ -8,6 +8,7 @@ from scipy.optimize import linear_sum_assignment
 
 from stages.bicubic import resized
 from stages.evaluate import distribution, fidelity, pictures
+from stages.evaluate.inception import inception_features
 from stages.evaluate.kinds.base import Kind, array, need
 from stages.models.base import image_tensor
 from stages.settings import InputError
@@ -30,6 +31,7 @@ class Evaluation(Kind):
             raise InputError(f"{self.data.folder}: {len(self.x)} and {len(self.y)} {self.split} images of the two domains are too few to "
                              f"measure with; raise split.{self.split}, or give more pictures")
         self.real = {name: self.features(images) for name, images in (("source", self.x), ("target", self.y))}
+        self.real_inception = {name: self.seen_by_inception(images) for name, images in (("source", self.x), ("target", self.y))}
 
     def headline(self, metrics):
         order = ("label_kept_matched", *(["psnr_y"] if self.task == "reduce" else []), "psnr_rgb", "psnr_y", "fid", "cycle_error")
@@ -56,6 +58,8 @@ class Evaluation(Kind):
             metrics["discolouration"] = fidelity.colour_shift(array(self.y), array(made))["colour_shift"]
         if self.real["target"] is not None:
             metrics["fid"] = distribution.frechet_distance(self.real["target"], self.features(made))
+        if self.inception is not None:
+            metrics["fid_inception"] = distribution.frechet_distance(self.real_inception["target"], self.seen_by_inception(made))
         return {**metrics, "sharpness": distribution.sharpness(array(made))}
 
     def of_returns(self, back, translate) -> dict[str, float]:
@@ -66,6 +70,8 @@ class Evaluation(Kind):
             metrics = {f"{name}_back": found[name] for name in ("l1", "psnr_y", "ssim_y")}
         if self.real["source"] is not None:
             metrics["fid_back"] = distribution.frechet_distance(self.real["source"], self.features(back))
+        if self.inception is not None:
+            metrics["fid_inception_back"] = distribution.frechet_distance(self.real_inception["source"], self.seen_by_inception(back))
         return metrics | self.of_labels(back, "target", translate)
 
     def of_labels(self, images, side, translate) -> dict[str, float]:
@@ -108,9 +114,10 @@ class Evaluation(Kind):
         if both and self.x.shape[1:] == self.y.shape[1:]:
             found[name] |= self.of_returns(self.y, lambda images: images)
         floor = {"sharpness": distribution.sharpness(array(self.y))}
-        for name, metric in (("target", "fid"), *([("source", "fid_back")] if both else [])):
-            if self.real[name] is not None:
-                floor[metric] = self.floor(name)
+        for name, end in (("target", ""), *([("source", "_back")] if both else [])):
+            for metric, real, net in (("fid", self.real, self.features), ("fid_inception", self.real_inception, self.seen_by_inception)):
+                if real[name] is not None:
+                    floor[metric + end] = self.floor(name, real[name], net)
         if both and (labels := self.of_labels(self.x, "source", lambda images: images)):
             floor |= labels
             rng, known = np.random.default_rng(self.settings.seed), self.labels("target", "train")
@@ -120,14 +127,13 @@ class Evaluation(Kind):
         found["floor"] = floor
         return found
 
-    def floor(self, name: str) -> float:
-        """FID of real images of the domain: those of train, but of patches of pictures one half of the test images against the other.
+    def floor(self, name: str, real: np.ndarray, features) -> float:
+        """FID in `features` of real images of the domain: train's, but of patches one half of the test images against the other.
 
         Other photographs are farther from the test photographs than any translation of these is.
         """
-        real = self.real[name]
         if len(np.unique(self.groups)) == len(self.y) or len(real) < 4:
-            return distribution.frechet_distance(real, self.features(image_tensor(self.data[f"train.{name}"])))
+            return distribution.frechet_distance(real, features(image_tensor(self.data[f"train.{name}"])))
         halves = np.array_split(np.random.default_rng(self.settings.seed).permutation(len(real)), 2)
         return distribution.frechet_distance(*(real[rows] for rows in halves))
 
@@ -145,6 +151,10 @@ class Evaluation(Kind):
             return array(through(self.net.features, squares(images)))
         except RuntimeError:  # other channels or, of a classifier, another size
             return None
+
+    def seen_by_inception(self, images) -> np.ndarray | None:
+        """Its features [n, 2048] of images, or of their squares where they are larger; None where no weights were given."""
+        return None if self.inception is None else inception_features(self.inception, squares(images))
 
     def exhibit(self, model, gallery, seed):
         rows = np.unique(np.linspace(0, len(self.x) - 1, 8).astype(int))

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import lzma
 import subprocess
 import sys
 import tarfile
@@ -100,6 +101,18 @@ def test_a_line_that_is_not_json_is_named(refusal, tmp_path):
     assert line_says(refusal("corpora", "path", path), path, "line 1501 is not JSON")
     path.write_text("[1, 2]\n")
     assert line_says(refusal("corpora", "path", path), path, "line 1 is not a JSON object")
+
+
+def test_the_line_is_named_in_a_compressed_table_too(refusal, tmp_path):
+    rows = "".join(json.dumps({"text": f"text {i}"}) + "\n" for i in range(1500))
+    for name, opened in (("d.jsonl.gz", gzip.open), ("d.jsonl.xz", lzma.open)):
+        with opened(tmp_path / name, "wt") as file:
+            file.write(rows + '{"text": \n')
+        assert line_says(refusal("corpora", "path", tmp_path / name), tmp_path / name, "line 1501 is not JSON")
+    path = tmp_path / "r.csv.gz"
+    with gzip.open(path, "wt") as file:
+        file.write("receipt_id,item\n1,bread\n1,milk,2,3\n")
+    assert line_says(refusal("receipts", "path", path), path, "line 3 has 4 fields, the first line 2")
 
 
 def test_unknown_names_list_what_is_allowed(refusal, tmp_path):
