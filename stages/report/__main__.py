@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument(
         "--names", type=Path, default=Path("stages/evaluate/names.json"), help="titles, directions and meanings of the metrics"
     )
+    parser.add_argument("--benches", type=Path, default=Path("bench/results"), help="comparisons that python -m bench --record left")
     parser.add_argument(
         "--without", action="append", default=[], metavar="KEY",
         help="show runs.NAME (or NAME alone), datasets.NAME or claims.NAME as not run: what lies there of it is old (may be given again)",
@@ -38,7 +39,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     inputs = read_inputs(given.reports, params.load(given.params), given.names, given.without, given.failed)
-    write(given.reports, render(inputs, read_beyond(given.reports)))
+    write(given.reports, render(inputs, read_beyond(given.reports, given.benches)))
 
 
 def write(reports: Path, pages: dict[str, str]) -> None:

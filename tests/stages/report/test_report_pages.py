@@ -50,9 +50,8 @@ class Page(HTMLParser):
 
 def render(folder: Path, monkeypatch) -> dict[str, Page]:
     reports = folder / "reports"
-    monkeypatch.setattr(
-        sys, "argv", ["report", "--reports", str(reports), "--params", str(folder / "params.yaml"), "--names", str(folder / "names.json")]
-    )
+    given = {"reports": reports, "params": folder / "params.yaml", "names": folder / "names.json", "benches": folder / "benches"}
+    monkeypatch.setattr(sys, "argv", ["report", *(part for name, path in given.items() for part in (f"--{name}", str(path)))])
     command(report.main)
     return {str(p.relative_to(reports)): Page(p) for p in [reports / "index.html", *sorted((reports / "pages").iterdir())]}
 
