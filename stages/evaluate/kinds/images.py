@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -29,7 +31,6 @@ class Evaluation(Kind):
         self.labelled = self.classes >= 2 and all(len(np.unique(self.y[s][r])) >= 2 for s, r in self.rows.items())
         self.count = self.settings.samples or min(len(self.x["train"]), 10000)
         self.real = self.features(self.x["test"]) if self.net is not None else None
-        self.real_inception = inception_features(self.inception, self.x["test"]) if self.inception is not None else None
 
     def headline(self, metrics):
         order = ("pretext_accuracy", "fid", "mig", "accuracy", "probe_accuracy", "elbo", "reconstruction_mse", "sharpness")
@@ -195,6 +196,11 @@ class Evaluation(Kind):
 
     def features(self, x) -> np.ndarray:
         return array(torch.cat([self.net.features(part) for part in x.split(ROWS)]))
+
+    @functools.cached_property
+    def real_inception(self) -> np.ndarray:
+        """Inception's features of the test images, which only a model with samples needs."""
+        return inception_features(self.inception, self.x["test"])
 
     def samples(self, model, seed):
         return model.sample(self.count, torch.Generator().manual_seed(seed)).float().cpu()
