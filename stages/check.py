@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stages.claims.__main__ import experiment
 from stages.command import command
+from stages.evaluate.inception import check_inception
 from stages.evaluate.settings import EvaluateSettings
 from stages.ingest import sources
 from stages.models.base import KernelModel, Model
@@ -55,7 +56,7 @@ def check(params: Params, path: Path) -> dict[str, dict]:
         layers = {f"{path}.train": params.train, f"{where}.train": run.train}
         module, config, settings = run_settings(run.family, run.model, layers, where)
         check_run(params, run, module.Model, where)
-        configure(EvaluateSettings, run.evaluate, f"{where}.evaluate")
+        check_inception(configure(EvaluateSettings, run.evaluate, f"{where}.evaluate"), f"{where}.evaluate")
         merged[name] = {
             "family": run.family,
             "dataset": run.dataset,

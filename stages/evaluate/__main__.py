@@ -18,7 +18,7 @@ import torch
 import stages.evaluate.kinds
 from stages.command import command
 from stages.evaluate.gallery import Gallery
-from stages.evaluate.inception import read_inception
+from stages.evaluate.inception import inception_of
 from stages.evaluate.kinds.base import Kind, Setting
 from stages.evaluate.names import check_names
 from stages.evaluate.settings import EvaluateSettings
@@ -90,7 +90,7 @@ def evaluate(name: str, folder: Path, data: Prepared, features: Path | None, set
                          "and a probe needs 2; label the dataset (docs/data.md) or write probe: auto")
     kind = choose(data.meta["kind"], kinds(), f"{data.folder}/meta.json: kind", "kind of data to evaluate")
     net, weights = feature_net(features, data.meta)
-    inception, known = (None, None) if not settings.inception else read_inception(Path(settings.inception), settings.inception_sha256)
+    inception, known = inception_of(settings, kind)
     setting = Setting(data, run["model"], settings, net, inception)
     evaluation: Kind = importlib.import_module(f"stages.evaluate.kinds.{kind}").Evaluation(setting)
     module = family_module(run["family"], f"{folder}/run.json")

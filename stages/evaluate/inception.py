@@ -17,13 +17,17 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from stages.runs import read_tensors
+from stages.evaluate.settings import EvaluateSettings
 from stages.settings import InputError
 
 SIDE, ROWS = 299, 32  # pixels; images through the net at once
 UNUSED = ("fc.", "AuxLogits.")  # what the file may have beyond the features
+COUNTED = "num_batches_tracked"  # of batch normalisation in training
+KINDS = ("images", "two_domains")
 
 
 class Convolution(nn.Module):
@@ -139,6 +143,24 @@ def inception_features(net: Inception, images: Tensor) -> np.ndarray:
         return np.concatenate([net.features(part.float()).double().numpy() for part in images.split(ROWS)])
 
 
+def check_inception(settings: EvaluateSettings, where: str) -> None:
+    """InputError for a file without its hash, or a hash without a file: known before anything is trained."""
+    if settings.inception and not settings.inception_sha256:
+        raise InputError(f"{where}.inception_sha256 is missing; write what `sha256sum {settings.inception}` says")
+    if settings.inception_sha256 and not settings.inception:
+        raise InputError(f"{where}.inception_sha256 is of no file; name it in {where}.inception, or leave both out")
+
+
+def inception_of(settings: EvaluateSettings, kind: str) -> tuple[Inception, str] | tuple[None, None]:
+    """What `evaluate.inception` names, for that kind of data, and the sha256 of its weights; None twice where it names nothing."""
+    check_inception(settings, "evaluate")
+    if not settings.inception:
+        return None, None
+    if kind not in KINDS:
+        raise InputError(f"evaluate.inception serves images, but the dataset holds {kind}; leave it out")
+    return read_inception(Path(settings.inception), settings.inception_sha256)
+
+
 def read_inception(path: Path, expected: str) -> tuple[Inception, str]:
     """The network with the weights of a safetensors file, and their sha256; InputError for a file that is another or does not fit.
 
@@ -148,12 +170,14 @@ def read_inception(path: Path, expected: str) -> tuple[Inception, str]:
         raise InputError(f"evaluate.inception: {path} is no file; give the weights as safetensors (docs/metrics.md), or leave it out")
     found = sha256(path.read_bytes()).hexdigest()
     if found != expected:
-        said = f"evaluate.inception_sha256 is {expected}" if expected else "evaluate.inception_sha256 is missing"
-        raise InputError(f"{said}, but the sha256 of {path} is {found}; write that where this is the file you mean")
-    given = {name: tensor for name, tensor in read_tensors(path).items() if not name.startswith(UNUSED)}
+        raise InputError(f"evaluate.inception_sha256 is {expected}, but {path} has {found}; write that where it is the file you mean")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise InputError(f"evaluate.inception: {path} is no safetensors file ({error}); docs/metrics.md says how to make one") from None
     net = Inception()
-    wanted = {name: tensor.shape for name, tensor in net.state_dict().items() if not name.endswith("num_batches_tracked")}
-    given = {name: tensor for name, tensor in given.items() if not name.endswith("num_batches_tracked")}
+    wanted = {name: tensor.shape for name, tensor in net.state_dict().items() if not name.endswith(COUNTED)}
+    given = {name: tensor for name, tensor in tensors.items() if not name.startswith(UNUSED) and not name.endswith(COUNTED)}
     odd = sorted({*wanted} ^ {*given} | {n for n in {*wanted} & {*given} if wanted[n] != given[n].shape})
     if odd:
         raise InputError(f"{path}: {len(odd)} tensors are not those of Inception v3, the first is {odd[0]!r}; give the weights of "

@@ -19,18 +19,21 @@ by the mean ("realistic" rank).
 
 ## FID as published
 
-`fid` is measured in the features of a net of the pipeline's own, whose hash stands in every metrics file. For figures to hold beside those
-of papers, give an images or translation run the weights that PyTorch's FID tools share, `pt_inception-2015-12-05-6726825d.pth`, once turned
-into safetensors (nothing here unpickles):
+`fid` is measured in the features of a net of the pipeline's own, whose hash stands in every metrics file. For figures in the features that
+papers use, give an images or translation run the weights that PyTorch's FID tools share, `pt_inception-2015-12-05-6726825d.pth` (of the
+releases of github.com/mseitzer/pytorch-fid), once turned into safetensors (nothing here unpickles):
 
 ```sh
 python -c "import torch; from safetensors.torch import save_file; \\
-  save_file(torch.load('pt_inception-2015-12-05-6726825d.pth', weights_only=True), 'inception.safetensors')"
+  given = torch.load('pt_inception-2015-12-05-6726825d.pth', weights_only=True); \\
+  save_file({name: tensor.contiguous() for name, tensor in given.items()}, 'inception.safetensors')"
 sha256sum inception.safetensors
 ```
 
 and write `evaluate: {inception: /path/to/inception.safetensors, inception_sha256: ...}`. The run then has `fid_inception` too, beside its
-floor; 1,000 images take some three minutes of a core. No stage depends on the file, so the hash is asked for: another file is refused.
+floor and the Gaussian. 1,000 images take some three minutes of a core, and test images, floor, Gaussian and each seed's samples are seen
+once: lower `samples` without a GPU. FID falls with the number of samples and depends on the real images: hold it beside a published figure
+only of as many samples and the same reference set. No stage depends on the file, so the hash is asked for: another file is refused.
 
 ## All metrics
 

@@ -23,8 +23,6 @@ class EvaluateSettings:
     # images and points
     samples: int | None = field(None, low=10, doc="drawn from a generator; null: as many as training images, at most 10000")
     iw: tuple[Literal[1, 5, 50, 500, 5000], ...] = field((1, 50), doc="k of the importance-weighted bounds")
-    inception: str = field("", doc="safetensors of Inception v3, for fid_inception beside FID; docs/metrics.md says which")
-    inception_sha256: str = field("", doc="of that file: figures go by the weights")
     inversion: int = field(0, low=0, doc="steps by which codes of images are sought for a GAN without an encoder; 0: none")
     # texts
     sentences: int = field(100, low=1, doc="texts of the split on which importance-weighted bounds are measured: a seeded sample")
@@ -32,5 +30,8 @@ class EvaluateSettings:
     beam: int = field(5, low=2, high=100, doc="width of the beam search that stands beside the greedy one")
     lda_topics: tuple[int, ...] = field((20,), low=2, doc="of the LDA beside a topic model; the best on the validation split is shown")
     lda_alpha: tuple[float, ...] = field((0.1,), above=0.0, doc="its prior on a document's topics, likewise")
+    # images, also translated
+    inception: str = field("", doc="safetensors of Inception v3, for fid_inception beside FID; docs/metrics.md says which")
+    inception_sha256: str = field("", doc="of that file: figures go by the weights")
     few: int = field(10, low=1, doc="draws of 5 labels a class")
     probe: Literal["auto", "required"] = field("auto", doc="of codes, by labels; required: without them nothing is trained")

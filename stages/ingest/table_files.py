@@ -63,8 +63,7 @@ def format_of(path: Path, options: TableOptions) -> str:
     """The format options name, else the one the file's extension means, compression aside."""
     if options.format:
         return options.format
-    suffixes = [s.lower() for s in path.suffixes if s.lower() not in OPENERS]
-    kind = FORMATS.get(suffixes[-1] if suffixes else "")
+    kind = FORMATS.get(next(reversed(suffixes(path)), ""))
     if kind is None:
         raise InputError(f"{path}: its extension tells no format; set options.format to one of csv, parquet, jsonl")
     return kind
@@ -100,7 +99,17 @@ def without_mark(source: Path, scratch: Path) -> Path:
 
 def separator_of(path: Path, options: TableOptions) -> str:
     """The separator that options name, else a tab in .tsv and .txt and a comma in others, compression aside."""
-    return options.separator or ("\t" if path.name.lower().split(".")[1:2] in (["tsv"], ["txt"]) else ",")
+    return options.separator or ("\t" if suffixes(path)[-1:] in ([".tsv"], [".txt"]) else ",")
+
+
+def quote_of(options: TableOptions, separator: str) -> str:
+    """The quoting character; none, "", in files separated by tabs unless options name one."""
+    return options.quote if options.quote is not None else ("" if separator == "\t" else '"')
+
+
+def suffixes(path: Path) -> list[str]:
+    """Those of a file's name in lower case, without that of its compression."""
+    return [s.lower() for s in path.suffixes if s not in OPENERS]
 
 
 def text_of(path: Path, encoding: str, **given) -> TextIO:
@@ -112,7 +121,7 @@ def _scan_csv(source, path, options):
     separator = separator_of(path, options)
     if len(separator.encode()) != 1:
         raise InputError(f"options.separator: expected one character, found {separator!r}")
-    quote = options.quote if options.quote is not None else ("" if separator == "\t" else '"')
+    quote = quote_of(options, separator)
     try:
         frame = pl.scan_csv(source, separator=separator, quote_char=quote or None, has_header=options.header, infer_schema=False)
         names = frame.collect_schema().names()
@@ -188,19 +197,24 @@ def explained(path: Path, options, error: Exception) -> InputError:
             if line := _unclosed(file, options, separator):
                 return InputError(f"{file}: a quote opened near line {line} never closes; mend it, or set options.quote to '' where quotes "
                                   "mean nothing")
+            quote = quote_of(options, separator)
+            quoting = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
             with text_of(file, options.encoding, newline="") as lines:
-                rows = csv.reader(lines, delimiter=separator)
-                width = len(next(rows, []))
-                for row in rows:
-                    if len(row) > width:
-                        return InputError(f"{file}: line {rows.line_num} has {len(row)} fields, the first line {width}; "
-                                          "quote what holds the separator, or set options.separator or options.quote")
+                rows, width = csv.reader(lines, delimiter=separator, **quoting), None
+                try:
+                    for row in rows:
+                        width = len(row) if width is None else width
+                        if len(row) > width:
+                            return InputError(f"{file}: line {rows.line_num} has {len(row)} fields, the first line {width}; "
+                                              "quote what holds the separator, or set options.separator or options.quote")
+                except csv.Error as problem:
+                    return InputError(f"{file}: line {rows.line_num} is not readable as CSV ({problem})")
     return InputError(f"{path}: not readable ({first_line(error)})")
 
 
 def _unclosed(file, options, separator):
     """The line of the last quote that opens a field and has no partner; None where all close or nothing is quoted."""
-    quote = options.quote if options.quote is not None else ("" if separator == "\t" else '"')
+    quote = quote_of(options, separator)
     opened = None
     if quote:
         with text_of(file, options.encoding) as lines:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -31,7 +33,7 @@ class Evaluation(Kind):
             raise InputError(f"{self.data.folder}: {len(self.x)} and {len(self.y)} {self.split} images of the two domains are too few to "
                              f"measure with; raise split.{self.split}, or give more pictures")
         self.real = {name: self.features(images) for name, images in (("source", self.x), ("target", self.y))}
-        self.real_inception = {name: self.seen_by_inception(images) for name, images in (("source", self.x), ("target", self.y))}
+        self.by_inception: dict[str, np.ndarray] = {}
 
     def headline(self, metrics):
         order = ("label_kept_matched", *(["psnr_y"] if self.task == "reduce" else []), "psnr_rgb", "psnr_y", "fid", "cycle_error")
@@ -59,7 +61,8 @@ class Evaluation(Kind):
         if self.real["target"] is not None:
             metrics["fid"] = distribution.frechet_distance(self.real["target"], self.features(made))
         if self.inception is not None:
-            metrics["fid_inception"] = distribution.frechet_distance(self.real_inception["target"], self.seen_by_inception(made))
+            real = self.real_inception("target")
+            metrics["fid_inception"] = distribution.frechet_distance(real, inception_features(self.inception, made))
         return {**metrics, "sharpness": distribution.sharpness(array(made))}
 
     def of_returns(self, back, translate) -> dict[str, float]:
@@ -71,7 +74,8 @@ class Evaluation(Kind):
         if self.real["source"] is not None:
             metrics["fid_back"] = distribution.frechet_distance(self.real["source"], self.features(back))
         if self.inception is not None:
-            metrics["fid_inception_back"] = distribution.frechet_distance(self.real_inception["source"], self.seen_by_inception(back))
+            real = self.real_inception("source")
+            metrics["fid_inception_back"] = distribution.frechet_distance(real, inception_features(self.inception, back))
         return metrics | self.of_labels(back, "target", translate)
 
     def of_labels(self, images, side, translate) -> dict[str, float]:
@@ -115,9 +119,10 @@ class Evaluation(Kind):
             found[name] |= self.of_returns(self.y, lambda images: images)
         floor = {"sharpness": distribution.sharpness(array(self.y))}
         for name, end in (("target", ""), *([("source", "_back")] if both else [])):
-            for metric, real, net in (("fid", self.real, self.features), ("fid_inception", self.real_inception, self.seen_by_inception)):
-                if real[name] is not None:
-                    floor[metric + end] = self.floor(name, real[name], net)
+            if self.real[name] is not None:
+                floor[f"fid{end}"] = self.floor(name, self.real[name], self.features)
+            if self.inception is not None:
+                floor[f"fid_inception{end}"] = self.floor(name, self.real_inception(name), partial(inception_features, self.inception))
         if both and (labels := self.of_labels(self.x, "source", lambda images: images)):
             floor |= labels
             rng, known = np.random.default_rng(self.settings.seed), self.labels("target", "train")
@@ -126,6 +131,12 @@ class Evaluation(Kind):
             found["chance"] = {name: float(np.mean([d[name] for d in drawn])) for name in drawn[0]}
         found["floor"] = floor
         return found
+
+    def real_inception(self, name: str) -> np.ndarray:
+        """Inception's features of the test sources or targets, each seen whole; made when first asked for."""
+        if name not in self.by_inception:
+            self.by_inception[name] = inception_features(self.inception, self.x if name == "source" else self.y)
+        return self.by_inception[name]
 
     def floor(self, name: str, real: np.ndarray, features) -> float:
         """FID in `features` of real images of the domain: train's, but of patches one half of the test images against the other.
@@ -151,10 +162,6 @@ class Evaluation(Kind):
             return array(through(self.net.features, squares(images)))
         except RuntimeError:  # other channels or, of a classifier, another size
             return None
-
-    def seen_by_inception(self, images) -> np.ndarray | None:
-        """Its features [n, 2048] of images, or of their squares where they are larger; None where no weights were given."""
-        return None if self.inception is None else inception_features(self.inception, squares(images))
 
     def exhibit(self, model, gallery, seed):
         rows = np.unique(np.linspace(0, len(self.x) - 1, 8).astype(int))

@@ -1,5 +1,6 @@
 """fid_inception: the network's shapes and pools by value, the user's file checked, the metric beside an independent Frechet distance."""
 
+import copy
 import json
 from hashlib import sha256
 
@@ -7,10 +8,11 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from stages.evaluate.__main__ import evaluate
-from stages.evaluate.inception import Block, Inception, inception_features, read_inception
+from stages.evaluate.inception import Block, Inception, check_inception, inception_features, inception_of, read_inception
 from stages.evaluate.kinds import images, two_domains
 from stages.evaluate.kinds.base import Setting
 from stages.evaluate.settings import EvaluateSettings
@@ -81,13 +83,11 @@ def test_another_file_is_refused_in_one_line(weights, tmp_path):
     path, known = weights
     with pytest.raises(InputError, match=r"evaluate.inception: .*nothing.safetensors is no file; give the weights"):
         read_inception(tmp_path / "nothing.safetensors", known)
-    with pytest.raises(InputError, match=f"evaluate.inception_sha256 is missing, but the sha256 of .* is {known}; write that"):
-        read_inception(path, "")
-    with pytest.raises(InputError, match=f"evaluate.inception_sha256 is {'0' * 64}, but the sha256 of .* is {known}"):
+    with pytest.raises(InputError, match=f"evaluate.inception_sha256 is {'0' * 64}, but .* has {known}; write that"):
         read_inception(path, "0" * 64)
     pickle, other = tmp_path / "weights.pth", tmp_path / "other.safetensors"
     torch.save({"a": torch.zeros(1)}, pickle)
-    with pytest.raises(InputError, match="weights.pth: not a safetensors file"):
+    with pytest.raises(InputError, match=r"weights.pth is no safetensors file \(.*\); docs/metrics.md says how to make one$"):
         read_inception(pickle, sha256(pickle.read_bytes()).hexdigest())
     save_file({"Mixed_7c.branch1x1.conv.weight": torch.zeros(320, 2048, 3, 3)}, other)
     with pytest.raises(InputError, match="other.safetensors: .* tensors are not those of Inception v3, the first is 'Conv2d_1a_3x3.bn.bi"):
@@ -116,6 +116,82 @@ def by_scipy(a, b):
     a, b = (rows - 0.0 for rows in (a, b))
     product = scipy.linalg.sqrtm(np.cov(a.T, ddof=1) @ np.cov(b.T, ddof=1)).real
     return ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(np.cov(a.T, ddof=1) + np.cov(b.T, ddof=1) - 2 * product)
+
+
+def test_a_file_goes_with_its_hash_and_with_images():
+    with pytest.raises(InputError, match="e.inception_sha256 is missing; write what `sha256sum w.safetensors` says"):
+        check_inception(EvaluateSettings(inception="w.safetensors"), "e")
+    with pytest.raises(InputError, match="e.inception_sha256 is of no file; name it in e.inception, or leave both out"):
+        check_inception(EvaluateSettings(inception_sha256="1"), "e")
+    with pytest.raises(InputError, match="evaluate.inception serves images, but the dataset holds graph; leave it out"):
+        inception_of(EvaluateSettings(inception="w.safetensors", inception_sha256="1"), "graph")
+    assert inception_of(EvaluateSettings(), "graph") == (None, None)
+
+
+# The network once more, from the tables of the paper and by tensor name, in torch.nn.functional alone.
+def convolved(w, name, x, stride=1, padding=(0, 0)):
+    x = F.conv2d(x, w[f"{name}.conv.weight"], None, stride, padding)
+    kept = [w[f"{name}.bn.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
+    return torch.relu(F.batch_norm(x, *kept, False, 0.0, 1e-3))
+
+
+def chain(w, block, x, *layers):
+    """Layers (name, kernel height, width), padded so that the size stays; of stride 2 without padding where a fourth is given."""
+    for name, height, width, *halved in layers:
+        assert w[f"{block}.{name}.conv.weight"].shape[2:] == (height, width)
+        x = convolved(w, f"{block}.{name}", x, *((2, (0, 0)) if halved else (1, (height // 2, width // 2))))
+    return x
+
+
+def averaged(x):
+    ones = torch.ones_like(x[:1, :1])
+    box = torch.ones(1, 1, 3, 3)
+    total = F.conv2d(x.flatten(0, 1)[:, None], box, padding=1).view(x.shape)
+    return total / F.conv2d(ones, box, padding=1)
+
+
+def by_functions(w, x):
+    x = convolved(w, "Conv2d_1a_3x3", 2 * F.interpolate(x, (299, 299), mode="bilinear", align_corners=False) - 1, 2)
+    x = convolved(w, "Conv2d_2b_3x3", convolved(w, "Conv2d_2a_3x3", x), 1, (1, 1))
+    x = F.max_pool2d(convolved(w, "Conv2d_4a_3x3", convolved(w, "Conv2d_3b_1x1", F.max_pool2d(x, 3, 2))), 3, 2)
+    for block in ("Mixed_5b", "Mixed_5c", "Mixed_5d"):
+        x = torch.cat([chain(w, block, x, ("branch1x1", 1, 1)), chain(w, block, x, ("branch5x5_1", 1, 1), ("branch5x5_2", 5, 5)),
+                       chain(w, block, x, ("branch3x3dbl_1", 1, 1), ("branch3x3dbl_2", 3, 3), ("branch3x3dbl_3", 3, 3)),
+                       chain(w, block, averaged(x), ("branch_pool", 1, 1))], 1)
+    x = torch.cat([chain(w, "Mixed_6a", x, ("branch3x3", 3, 3, 2)),
+                   chain(w, "Mixed_6a", x, ("branch3x3dbl_1", 1, 1), ("branch3x3dbl_2", 3, 3), ("branch3x3dbl_3", 3, 3, 2)),
+                   F.max_pool2d(x, 3, 2)], 1)
+    for block in ("Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"):
+        x = torch.cat([chain(w, block, x, ("branch1x1", 1, 1)),
+                       chain(w, block, x, ("branch7x7_1", 1, 1), ("branch7x7_2", 1, 7), ("branch7x7_3", 7, 1)),
+                       chain(w, block, x, ("branch7x7dbl_1", 1, 1), ("branch7x7dbl_2", 7, 1), ("branch7x7dbl_3", 1, 7),
+                             ("branch7x7dbl_4", 7, 1), ("branch7x7dbl_5", 1, 7)),
+                       chain(w, block, averaged(x), ("branch_pool", 1, 1))], 1)
+    x = torch.cat([chain(w, "Mixed_7a", x, ("branch3x3_1", 1, 1), ("branch3x3_2", 3, 3, 2)),
+                   chain(w, "Mixed_7a", x, ("branch7x7x3_1", 1, 1), ("branch7x7x3_2", 1, 7), ("branch7x7x3_3", 7, 1),
+                         ("branch7x7x3_4", 3, 3, 2)), F.max_pool2d(x, 3, 2)], 1)
+    for block in ("Mixed_7b", "Mixed_7c"):
+        first = chain(w, block, x, ("branch3x3_1", 1, 1))
+        second = chain(w, block, x, ("branch3x3dbl_1", 1, 1), ("branch3x3dbl_2", 3, 3))
+        pooled = averaged(x) if block == "Mixed_7b" else F.max_pool2d(x, 3, 1, 1)
+        x = torch.cat([chain(w, block, x, ("branch1x1", 1, 1)), chain(w, block, first, ("branch3x3_2a", 1, 3)),
+                       chain(w, block, first, ("branch3x3_2b", 3, 1)), chain(w, block, second, ("branch3x3dbl_3a", 1, 3)),
+                       chain(w, block, second, ("branch3x3dbl_3b", 3, 1)), chain(w, block, pooled, ("branch_pool", 1, 1))], 1)
+    return x.flatten(2).mean(2)
+
+
+def test_every_layer_by_other_code(net):
+    torch.manual_seed(1)
+    moved = copy.deepcopy(net)
+    for name, buffer in moved.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.normal_(0, 0.1)
+        if name.endswith("running_var"):
+            buffer.uniform_(0.5, 2)
+    x = torch.rand(3, 3, 40, 30)
+    with torch.no_grad():
+        ours, expected = moved.features(x), by_functions(moved.state_dict(), x)
+    assert torch.allclose(ours, expected, rtol=1e-4, atol=1e-6) and expected.std(0).max() > 1e-3 * expected.mean()
 
 
 class Few(torch.nn.Module):
@@ -156,6 +232,26 @@ def test_translations_are_measured_in_both_directions(tmp_path):
     assert {"fid_inception", "fid_inception_back"} <= {*beside["floor"]} and "fid" not in beside["floor"]
 
 
+def test_translations_are_seen_whole_and_a_side_only_where_it_is_needed(tmp_path):
+    data = grey_digits(tmp_path / "data", kind="two_domains", source_shape=[8, 8, 1], task="pairs", truth=True, paired=True)
+    seen = []
+
+    class Watching(Few):
+        def features(self, x):
+            seen.append((x.shape, float(x.mean())))
+            return super().features(x)
+
+    class Larger(torch.nn.Module):
+        def translate(self, x):
+            return F.interpolate(x, scale_factor=8)
+    for split in ("train", "valid", "test"):
+        np.save(data.folder / f"{split}.target.npy", np.load(data.folder / f"{split}.target.npy").repeat(8, 1).repeat(8, 2))
+    evaluation = two_domains.Evaluation(Setting(Prepared(data.folder), {}, EvaluateSettings(), None, Watching()))
+    with torch.no_grad():
+        assert evaluation.measure(Larger(), 0)["fid_inception"] > 0
+    assert [shape for shape, _ in seen] == [(12, 1, 64, 64)] * 2, "the targets and the translations, not in squares, and no source"
+
+
 def test_the_metrics_file_names_the_weights(weights, tmp_path, monkeypatch):
     data = grey_digits(tmp_path / "data")
     folder = tmp_path / "run"
@@ -165,8 +261,11 @@ def test_the_metrics_file_names_the_weights(weights, tmp_path, monkeypatch):
     run = {"run": "run", "family": "gan", "dataset": "it", "domain": "images", "seeds": [0], "model": {"latent": 4, "hidden": [16]},
            "train": {}, "parameters": 7, "reproducible": True}
     (folder / "run.json").write_text(json.dumps(run))
-    said = read_inception(*weights)[1]
-    monkeypatch.setattr("stages.evaluate.__main__.read_inception", lambda path, known: (Few(), said))
+    monkeypatch.setattr("stages.evaluate.inception.Inception", lambda: Few())
+    given = {"fc.unused": torch.zeros(1)}
+    few = tmp_path / "few.safetensors"
+    save_file(given, few)
+    weights = (few, sha256(few.read_bytes()).hexdigest())
     with torch.no_grad():
         settings = EvaluateSettings(samples=12, inception=str(weights[0]), inception_sha256=weights[1])
         metrics, _ = evaluate("run", folder, data, None, settings)

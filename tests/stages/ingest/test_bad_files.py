@@ -1,5 +1,6 @@
 """What is wrong with a file is one line that names it, says what was found and how to mend it; nothing is left half-ingested."""
 
+import bz2
 import gzip
 import hashlib
 import io
@@ -113,6 +114,14 @@ def test_the_line_is_named_in_a_compressed_table_too(refusal, tmp_path):
     with gzip.open(path, "wt") as file:
         file.write("receipt_id,item\n1,bread\n1,milk,2,3\n")
     assert line_says(refusal("receipts", "path", path), path, "line 3 has 4 fields, the first line 2")
+
+
+def test_a_lone_quote_means_nothing_where_tabs_separate(refusal, tmp_path):
+    rows = "receipt_id\titem\n1\t\"12 inch\n" + "1\tbread\n" * 20000 + "1\tmilk\t2\t3\n"
+    for name, opened in (("my.shop.tsv", open), ("my.shop.tsv.bz2", bz2.open)):
+        with opened(tmp_path / name, "wt") as file:
+            file.write(rows)
+        assert line_says(refusal("receipts", "path", tmp_path / name), tmp_path / name, "line 20003 has 4 fields, the first line 2")
 
 
 def test_unknown_names_list_what_is_allowed(refusal, tmp_path):
