@@ -31,7 +31,7 @@ class State:
     commit: str
     metrics: dict[str, dict[tuple[str, str], Value]]
     splits: dict[str, str]
-    features: dict[str, str | None]
+    nets: dict[str, tuple[str | None, str | None]]
     params: dict
     lock: dict
     environments: dict[str, dict]  # {run: what it ran on}
@@ -111,7 +111,7 @@ def state(source: Workspace | Revision) -> State:
     return State(
         source.name, source.commit, {run: values(content) for run, content in found.items()},
         {run: str(content.get("split", "test")) for run, content in found.items()},
-        {run: content.get("features") for run, content in found.items()},
+        {run: (content.get("features"), content.get("inception")) for run, content in found.items()},
         table("params.yaml", safe_yaml), lock if isinstance(lock, dict) else {},
         {run: environments[key] for run, key in (noted.get("runs") or {}).items() if key in environments}, runs(STUDY), broken)
 
@@ -179,8 +179,8 @@ def compared(states: Sequence[State], compare: Compare, better: Mapping[str, str
             found = [table.get(key) for table in tables]
             movements.append(movement(run, key, found, better.get(key[1], "none"), compare, run in last.runs and not unreadable,
                                       study.get(key), len(splits) <= 1))
-    warnings += [f"{run}: measured under another feature net; FID and its kin are not comparable" for run, net in last.features.items()
-                 if first.features.get(renamed.get(run, run), net) != net]
+    warnings += [f"{run}: measured under another feature net; FID and its kin are not comparable" for run, net in last.nets.items()
+                 if first.nets.get(renamed.get(run, run), net) != net]
     warnings += environment_warnings(first, last, renamed)
     return Comparison(list(states), sorted(movements, key=order), changes, list(dict.fromkeys(warnings)))  # a revision may be given twice
 

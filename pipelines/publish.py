@@ -145,12 +145,16 @@ def origin(name: str, run: str, source: Folder | Saved, params: Mapping, stages:
     }
 
 
+UNSAID = ("split", "inception", "inception_sha256")  # settings that the words below put otherwise
+
+
 def protocol(metrics: Mapping, entry: Mapping) -> str:
     """How the figures came about, in words: `test split, 3 seeds, feature net classifier, samples 5000`."""
     seeds, features = len(entry.get("seeds") or [0]), entry.get("features")
     parts = [f"{metrics.get('split', 'test')} split", f"{seeds} seed{'s' * (seeds > 1)}",
              *([f"feature net {features}"] if metrics.get("features") else []),
-             *(f"{key} {value}" for key, value in (entry.get("evaluate") or {}).items() if key != "split")]
+             *([f"Inception {metrics['inception'][:8]}"] if metrics.get("inception") else []),
+             *(f"{key} {value}" for key, value in (entry.get("evaluate") or {}).items() if key not in UNSAID)]
     return ", ".join(parts)
 
 

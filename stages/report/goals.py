@@ -1,4 +1,4 @@
-"""Figures set beforehand (goals.yaml) beside what was measured: in the workspace, over seeds, on public data, and in speed and memory."""
+"""Figures set beforehand (goals.yaml) beside what was measured: in the workspace, over seeds and on public data."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median, stdev
 from typing import TYPE_CHECKING, Literal
 
-from stages.files import read_json
 from stages.params import read_yaml
+from stages.report import benches
 from stages.report.inputs import Inputs, Metrics, Value, mapping, sequence
 from stages.report.numbers import student
 from stages.settings import InputError, choose, configure, field
@@ -64,60 +64,13 @@ class Reached:
         return max(0.0, low - self.measured if low is not None else 0.0, self.measured - high if high is not None else 0.0)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One of bench/results: ours beside a peer's in one run; `ratio` above 1 is for ours, `limit` what it could be at most, where measured.
-
-    asked: of the ratio, None where nothing was asked. A comparison of memory says so by its unit, and its ratio is the peer's over ours.
-    """
-
-    name: str
-    unit: str
-    peer: float
-    ours: float
-    ratio: float
-    limit: float | None = None
-    asked: float | None = None
-    tried: str = ""
-
-    @property
-    def missed(self) -> float:
-        return 0.0 if self.asked is None else max(0.0, self.asked - self.ratio)
-
-
-def read_comparisons(folder: Path, path: Path = FILE) -> list[Comparison]:
-    """Every comparison that `python -m bench --record` left, in the order of files; a file's goals are in the order of its comparisons."""
-    asked = {name: sequence(given, f"{path}: speed.{name}") for name, given in mapping(read_yaml(path).get("speed", {}), path).items()}
-    found = []
-    for file in sorted(folder.glob("*.json")):
-        content, goals = read_json(file), asked.pop(file.stem, [])
-        if "peer" not in content:  # no comparison: bench/soak.py
-            continue
-        entries = [content, *content.get("also", ())]
-        if len(goals) > len(entries):
-            raise InputError(f"{path}: speed.{file.stem}: {len(goals)} goals, but {file} holds {len(entries)} comparisons")
-        for i, entry in enumerate(entries):
-            goal = configure(Asked, goals[i], f"{path}: speed.{file.stem}[{i}]") if i < len(goals) else Asked()
-            found.append(Comparison(entry["name"], entry["unit"], entry["peer"], entry["ours"], entry["ratio"], entry.get("limit"),
-                                    goal.at_least, goal.tried))
-    return found
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a comparison's ratio was to reach."""
-
-    at_least: float | None = field(None)
-    tried: str = field("", doc="about one that is missed")
-
-
 def read_goals(path: Path = FILE) -> dict[str, dict[str, list[Goal]]]:
     """{part: {run: goals}}; parts are `default`, the workspace's own runs, and the profiles."""
     found = {}
     for part, runs in mapping(read_yaml(path), path).items():
-        if part == "speed":  # of no run: read_comparisons
+        if part == benches.PART:  # of no run
             continue
-        choose(part, (*PARTS, "speed"), str(path), "part")
+        choose(part, (*PARTS, benches.PART), str(path), "part")
         found[part] = {}
         for run, given in mapping(runs, f"{path}: {part}").items():
             where = f"{path}: {part}.{run}"

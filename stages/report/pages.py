@@ -47,7 +47,7 @@ def render(inputs: Inputs, beyond: Beyond | None = None) -> dict[str, str]:
         *({"address": domain_address(d), "title": DOMAINS[d][0]} for d in used),
         *([{"address": "pages/questions.html", "title": "Questions"}] if beyond.questions else []),
         *([{"address": "pages/studies.html", "title": "Studies"}] if any(beyond.studies.values()) else []),
-        *([{"address": "pages/goals.html", "title": "Goals"}] if goals or beyond.comparisons else []),
+        *([{"address": "pages/goals.html", "title": "Goals"}] if goals or beyond.benches else []),
         *([{"address": "pages/bigbigan.html", "title": "2 × 2"}] if unary else []),
         *([{"address": "pages/claims.html", "title": "Claims"}] if inputs.claims else []),
         {"address": "pages/validation.html", "title": "Validation"},
@@ -77,9 +77,9 @@ def render(inputs: Inputs, beyond: Beyond | None = None) -> dict[str, str]:
     if any(beyond.studies.values()):
         page("pages/studies.html", "studies.html", profiles=[(key, *PROFILES[key], study_groups(inputs, runs, beyond))
                                                              for key, runs in beyond.studies.items() if runs])
-    if goals or beyond.comparisons:
+    if goals or beyond.benches:
         groups = [(key, title, [goal for goal in goals if goal.part == key]) for key, title in PARTS.items()]
-        page("pages/goals.html", "goals.html", groups=[group for group in groups if group[2]], comparisons=beyond.comparisons)
+        page("pages/goals.html", "goals.html", groups=[group for group in groups if group[2]], benches=beyond.benches)
     if unary:
         page("pages/bigbigan.html", "factorial.html", squares=unary, profiles=PROFILES)
     if inputs.claims:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from stages.files import read_json
 from stages.params import leaves, read_yaml
+from stages.report.benches import Bench, read_benches
 from stages.report.compare import MetricLine, finite, metric_line
-from stages.report.goals import Comparison, Goal, read_comparisons, read_goals
+from stages.report.goals import Goal, read_goals
 from stages.report.inputs import Inputs, Metrics, Name, Picture, known, mapping, parse_metrics, png_size, sequence
 from stages.report.numbers import name_of, number, student
 from stages.settings import field
@@ -86,11 +87,11 @@ class Beyond:
     questions: dict[str, Question] = field({})
     figures: dict[str, list[Figure]] = field({})
     goals: dict[str, dict[str, list[Goal]]] = field({})
-    comparisons: list[Comparison] = field([])
+    benches: list[Bench] = field([])
 
 
 def read_beyond(reports: Path, benches: Path) -> Beyond:
-    return Beyond(read_studies(reports), read_questions(), read_figures(), read_goals(), read_comparisons(benches))
+    return Beyond(read_studies(reports), read_questions(), read_figures(), read_goals(), read_benches(benches))
 
 
 def read_studies(reports: Path) -> dict[str, dict[str, Study]]:

@@ -47,6 +47,8 @@ def test_a_profile_runs_beside_the_workspace_and_is_published(studied, api):
     assert entry["protocol"] == "test split, 1 seed"
     assert protocol({"split": "valid", "features": "a1"}, {"seeds": [0, 1], "features": "net", "evaluate": {"samples": 9}}) == (
         "valid split, 2 seeds, feature net net, samples 9")
+    given = {"evaluate": {"inception": "/home/me/w.safetensors", "inception_sha256": "0123456789"}}
+    assert protocol({"inception": "0123456789"}, given) == "test split, 1 seed, Inception 01234567"
     assert entry["commit"] == sh(studied, "git", "rev-parse", "HEAD").stdout.strip()
     assert set(entry["data"]) == {"data/models/vae"} and entry["dataset"]["domain"] == "images"
     assert not (studied / "reports/study/gone.json").exists() and "picture" not in entry

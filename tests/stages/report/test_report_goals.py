@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.files import read_json, write_json
+from stages.files import read_json
 from stages.params import load
-from stages.report.goals import FILE, Comparison, Goal, measure, reached, read_comparisons, read_goals
+from stages.report.goals import Goal, measure, reached, read_goals
 from stages.report.inputs import Metrics, Value, read_inputs
 from stages.report.pages import render
 from stages.report.studies import Beyond, read_questions, read_studies
@@ -97,36 +97,4 @@ def test_the_page_says_what_is_missed(make):
     page = pages["pages/goals.html"]
     assert page.count("missed by") == 1 and page.count("not run</span>") == 1 and "&lt;b&gt;nothing" in page
     assert hostile not in page and "missed by" in pages["pages/run-vae.html"] and "pages/goals.html" in pages["index.html"]
-    assert "pages/goals.html" not in render(inputs, Beyond())
-
-
-def test_comparisons_of_speed_are_held_against_what_was_asked_in_their_order(tmp_path):
-    goals, folder = tmp_path / "goals.yaml", tmp_path / "results"
-    folder.mkdir()
-    main = {"name": "a, b", "unit": "steps/s", "peer": 2.0, "ours": 3.0, "ratio": 1.5, "limit": 1.9}
-    write_json(folder / "two.json", {**main, "also": [{**main, "name": "a, c", "ratio": 0.5}]})
-    write_json(folder / "soak.json", {"name": "no comparison", "rounds": 3})
-    goals.write_text("speed: {two: [{at_least: 1.7, tried: much}, {at_least: 0.5}]}\n")
-    first, second = read_comparisons(folder, goals)
-    assert first == Comparison("a, b", "steps/s", 2.0, 3.0, 1.5, 1.9, 1.7, "much") and first.missed == pytest.approx(0.2)
-    assert second.name == "a, c" and second.missed == 0
-    goals.write_text("default: {}\n")
-    assert [c.asked for c in read_comparisons(folder, goals)] == [None, None] and first.missed
-    goals.write_text("speed: {two: [{}, {}, {}]}\n")
-    with pytest.raises(InputError, match="speed.two: 3 goals, but .*two.json holds 2 comparisons"):
-        read_comparisons(folder, goals)
-    goals.write_text("speed: {two: [{at_most: 1}]}\n")
-    with pytest.raises(InputError, match=r"speed.two\[0\]"):
-        read_comparisons(folder, goals)
-
-
-def test_the_page_shows_every_recorded_comparison(make):
-    folder = make()
-    inputs = read_inputs(folder / "reports", load(folder / "params.yaml"), folder / "names.json")
-    found = read_comparisons(Path("bench/results"))
-    assert {*yaml.safe_load(FILE.read_text())["speed"]} <= {p.stem for p in Path("bench/results").glob("*.json")}, "a goal of no benchmark"
-    slow = Comparison("<b>a peer</b>, ours", "steps/s", 2.0, 3.0, 1.5, 1.9, 1.7, "much")
-    page = render(inputs, Beyond(comparisons=[*found, slow]))["pages/goals.html"]
-    assert page.count("<th scope=\"row\">") == len(found) + 1
-    assert "missed by 0.20" in page and "much" in page and "at most 1.90" in page and "&lt;b&gt;a peer&lt;/b&gt;" in page
     assert "pages/goals.html" not in render(inputs, Beyond())
