@@ -193,6 +193,16 @@ def test_measured_on_another_split_is_not_comparable(history):
     assert "vae: measured on the validation split" in " ".join(found.warnings)
 
 
+@pytest.mark.parametrize("net", ["features", "inception"])
+def test_measured_under_other_weights_is_not_comparable(history, net):
+    commit(history, "four")
+    metrics(history, "vae", headline="auc", auc=of(0.6), **{net: "1f"})
+    assert "vae: measured under another feature net; FID and its kin are not comparable" in compare(history, ["four"]).warnings
+    commit(history, "five")
+    metrics(history, "vae", headline="auc", auc=of(0.7), **{net: "1f"})
+    assert not any("another feature net" in warning for warning in compare(history, ["five"]).warnings)
+
+
 def run(folder, *arguments):
     return sh(folder, sys.executable, "-m", "pipelines.compare", *arguments)
 
